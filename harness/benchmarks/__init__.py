@@ -1,0 +1,1 @@
+"""What each benchmark is, and the benchmarks that this project makes itself."""

@@ -1,0 +1,56 @@
+"""The one function that submitit pickles, by reference and with plain strings.
+
+What runs is therefore what the run folder says, not what a pickle froze. By hand, on this machine:
+
+    python -m harness.compute.entry RUN_DIR JOB [TASK]
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from harness.runs.paths import RunPaths
+from harness.scheduling.manifest import read_manifest
+
+if TYPE_CHECKING:
+    from submitit.core.utils import DelayedSubmission
+
+
+def run_job(run_dir: str, job: str, task: int = 0) -> str:
+    """Do the work of one job, or of one task of an array. Returns how it ended."""
+    from pathlib import Path
+
+    run = RunPaths(Path(run_dir))
+    work = read_manifest(run).plan.job(job).work
+    if work == "train":
+        from harness.compute.train import job as train_job
+
+        return train_job.run(run_dir)
+    if work == "evaluate":
+        from harness.compute.evaluate import job as evaluate_job
+
+        return evaluate_job.run(run, job, task)
+    if work == "close":
+        from harness.scheduling.release import close_run
+
+        return close_run(run)
+    from harness.results.collect import collect_run
+
+    return collect_run(run).summary()
+
+
+def _checkpoint(run_dir: str, job: str, task: int = 0) -> DelayedSubmission:
+    """submitit calls this on USR2, before it requeues: the same call resumes where it was."""
+    from submitit.core.utils import DelayedSubmission
+
+    return DelayedSubmission(run_job, run_dir, job, task)
+
+
+run_job.checkpoint = _checkpoint  # type: ignore[attr-defined]
+
+
+if __name__ == "__main__":
+    from harness.compute.entry import run_job as by_reference
+
+    print(by_reference(sys.argv[1], sys.argv[2], int((sys.argv[3:] or ["0"])[0])))

@@ -1,0 +1,1 @@
+"""Evaluation of one checkpoint: generate, grade, aggregate."""

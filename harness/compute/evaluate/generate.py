@@ -1,0 +1,194 @@
+"""Ask a server every item of a benchmark; resume by item from an append-only file.
+
+Each answer is one line of `partial-rs<k>.jsonl`, written and flushed as it comes. A line cut by a
+crash is dropped and its item asked again. A request is retried with backoff by the OpenAI client;
+what still fails is a row with `error`, which a gate counts, never a silently empty answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.benchmarks.registry import Benchmark, Item
+from harness.compute.serve.server import RunningServer
+from harness.config.spec import EvaluationSpec
+from harness.errors import EvaluationError
+
+RETRIES = 4
+MAX_ERRORS_IN_A_ROW = 20
+_PROGRESS_S = 10.0
+_LIVENESS_S = 2.0
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Generation:
+    """What is asked: a benchmark's items, once."""
+
+    benchmark: Benchmark
+    items: Sequence[Item]
+    repeat: int
+    path: Path
+    """The append-only file."""
+
+
+def generate(work: Generation, server: RunningServer, evaluation: EvaluationSpec) -> list[Row]:
+    """A row for each item, in the items' order.
+
+    Raises ServerError when the server dies meanwhile, EvaluationError when it answers nothing
+    but errors. Rows that came until then stay on disk.
+    """
+    done = read_rows(work.path)
+    todo = [(i, item) for i, item in enumerate(work.items) if item["id"] not in done]
+    if todo:
+        asyncio.run(_generate(work, todo, done, server, evaluation))
+    return [done[item["id"]] for item in work.items]
+
+
+def read_rows(path: Path) -> dict[str, Row]:
+    """Whole rows without an error, by item id; a torn last line is cut off the file."""
+    if not path.is_file():
+        return {}
+    rows: dict[str, Row] = {}
+    whole = 0
+    with path.open("rb") as file:
+        for line in file:
+            try:
+                row = json.loads(line)
+            except ValueError:
+                break
+            if not line.endswith(b"\n"):
+                break
+            whole += len(line)
+            if "error" not in row:
+                rows[row["id"]] = row
+    if whole != path.stat().st_size:
+        with path.open("r+b") as file:
+            file.truncate(whole)
+    return rows
+
+
+async def _generate(
+    work: Generation,
+    todo: Sequence[tuple[int, Item]],
+    done: dict[str, Row],
+    server: RunningServer,
+    evaluation: EvaluationSpec,
+) -> None:
+    import httpx
+    from openai import AsyncOpenAI
+
+    limit = asyncio.Semaphore(evaluation.concurrency)
+    progress = _Progress(work, len(work.items), len(done))
+    errors_in_a_row = 0
+    timeout = evaluation.request_timeout_minutes * 60
+    connections = httpx.Limits(max_connections=evaluation.concurrency)
+    work.path.parent.mkdir(parents=True, exist_ok=True)
+    async with AsyncOpenAI(
+        base_url=server.base_url,
+        api_key=server.api_key,
+        max_retries=RETRIES,
+        timeout=timeout,
+        http_client=httpx.AsyncClient(limits=connections, timeout=timeout, trust_env=False),
+    ) as client:
+        with work.path.open("a", encoding="utf-8") as file:
+
+            async def one(index: int, item: Item) -> None:
+                nonlocal errors_in_a_row
+                async with limit:
+                    row = await ask(client, server.model, work, index, item, evaluation)
+                file.write(json.dumps(row, ensure_ascii=False) + "\n")
+                file.flush()
+                done[row["id"]] = row
+                errors_in_a_row = errors_in_a_row + 1 if "error" in row else 0
+                if errors_in_a_row >= MAX_ERRORS_IN_A_ROW:
+                    raise EvaluationError(
+                        f"{work.benchmark.name}: {errors_in_a_row} requests in a row failed, "
+                        f"the last with: {row['error']}"
+                    )
+                progress.step(len(done))
+
+            await _all_or_server_death([one(i, item) for i, item in todo], server)
+    progress.end(len(done))
+
+
+async def _all_or_server_death(tasks: Sequence[Any], server: RunningServer) -> None:
+    """Run all; stop at the first exception, or as soon as the server is dead."""
+    running = {asyncio.ensure_future(task) for task in tasks}
+    try:
+        while running:
+            finished, running = await asyncio.wait(
+                running, timeout=_LIVENESS_S, return_when=asyncio.FIRST_EXCEPTION
+            )
+            for task in finished:
+                task.result()
+            server.raise_if_dead()
+    finally:
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+
+
+async def ask(
+    client: Any, model: str, work: Generation, index: int, item: Item, evaluation: EvaluationSpec
+) -> Row:
+    """One request; its row in NeMo-Skills' field names, or a row with `error`."""
+    from openai import APIError
+
+    sampling = evaluation.sampling
+    started = time.time()
+    row: Row = {"id": item["id"]}
+    try:
+        answer = await client.chat.completions.create(
+            model=model,
+            messages=[{"role": "user", "content": work.benchmark.user_turn(item)}],
+            temperature=sampling.temperature,
+            top_p=sampling.top_p,
+            max_tokens=sampling.max_tokens,
+            seed=item_seed(sampling.seed, work.repeat, index),
+        )
+        choice = answer.choices[0]
+        row["generation"] = choice.message.content or ""
+        row["finish_reason"] = choice.finish_reason
+        row["num_generated_tokens"] = answer.usage.completion_tokens if answer.usage else None
+    except APIError as error:
+        row["error"] = f"{type(error).__name__}: {error}"[:2000]
+    ended = time.time()
+    return row | {
+        "generation_start_time": started,
+        "generation_end_time": ended,
+        "generation_time": ended - started,
+    }
+
+
+def item_seed(seed: int, repeat: int, index: int) -> int:
+    """A seed for each item and repeat, the same in every run."""
+    return (seed + repeat * 1_000_003 + index) % 2**31
+
+
+class _Progress:
+    """A line at most every ten seconds."""
+
+    def __init__(self, work: Generation, total: int, resumed: int) -> None:
+        self._name = f"{work.benchmark.name}" + (f" rs{work.repeat}" if work.repeat else "")
+        self._total, self._last, self._started = total, time.monotonic(), time.monotonic()
+        if resumed:
+            self._say(f"{resumed} of {total} answers are there already")
+
+    def step(self, count: int) -> None:
+        if time.monotonic() - self._last >= _PROGRESS_S:
+            self._last = time.monotonic()
+            self._say(f"{count} of {self._total} answers")
+
+    def end(self, count: int) -> None:
+        seconds = time.monotonic() - self._started
+        self._say(f"{count} of {self._total} answers, {seconds:.1f} s")
+
+    def _say(self, text: str) -> None:
+        print(f"{self._name}: {text}", flush=True)

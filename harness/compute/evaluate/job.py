@@ -1,0 +1,166 @@
+"""One array task: start the server, prove it, generate, stop the server, grade, write metrics."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from harness.compute.evaluate.cell import CellWork
+from harness.compute.serve.request import ServeRequest
+from harness.compute.serve.server import serve, watch
+from harness.config.load import PROJECT_ROOT, load_site, load_spec
+from harness.config.site import Role, Site
+from harness.config.spec import EvaluationSpec, Spec
+from harness.errors import HarnessError, ServerError
+from harness.plan import Cell
+from harness.runs.checkpoints import fingerprint, read_marker
+from harness.runs.files import read_json, utc_now, write_json
+from harness.runs.metrics import TaskRecord, read_metrics, write_task
+from harness.runs.paths import BASE, RunPaths
+from harness.scheduling.environments import wrap
+from harness.scheduling.manifest import read_manifest
+from harness.scheduling.release import checkpoints_dir
+from harness.scheduling.status import task_log
+
+
+def run(run: RunPaths, job_name: str, task: int) -> str:
+    """Make the cells of one array task; returns what became of them.
+
+    Raises the HarnessError that stopped it, after recording it in each cell it cost.
+    """
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    manifest = read_manifest(run)
+    job = manifest.plan.job(job_name)
+    log = task_log(run, manifest, job, task)
+    spec, site = load_spec(run.spec), load_site(run.site)
+    cells = job.tasks[task]
+    model = model_folder(run, spec, cells[0].checkpoint)
+    if model is None:
+        return _missing(run, cells, log)
+    work = _cell_works(run, spec, site, cells, log, model)
+    todo = [w for w in work if not w.is_done()]
+    if not todo:
+        return "all cells were done already"
+    try:
+        with serve(serve_request(run, spec, site, cells[0], model)) as server:
+            with watch(server, on_failure=lambda error: print(error, file=sys.stderr)):
+                for cell_work in todo:
+                    cell_work.generate(server)
+        states = [cell_work.grade() for cell_work in todo]
+    except (HarnessError, OSError) as error:
+        _record_failure(todo, error)
+        raise
+    combine_metrics(run, cells[0].checkpoint)
+    return ", ".join(f"{w.cell.benchmark}: {s}" for w, s in zip(todo, states, strict=True))
+
+
+def model_folder(run: RunPaths, spec: Spec, checkpoint: str) -> Path | None:
+    """The folder to serve; None when training never completed that checkpoint.
+
+    The base model is a folder, or the newest snapshot of its id in the Hub's cache.
+    """
+    if checkpoint != BASE:
+        folder = checkpoints_dir(run) / checkpoint
+        return folder if read_marker(folder) is not None else None
+    folder = Path(spec.train.model_name)
+    if folder.is_dir():
+        return folder
+    from huggingface_hub import snapshot_download
+
+    return Path(snapshot_download(spec.train.model_name))
+
+
+def serve_request(run: RunPaths, spec: Spec, site: Site, cell: Cell, model: Path) -> ServeRequest:
+    """What is asked of the server of a task."""
+    evaluation = _evaluation(spec)
+    server = evaluation.server
+    sampling = evaluation.sampling
+    return ServeRequest(
+        engine=server.engine,
+        model=str(model),
+        served_name=f"{run.name}/{cell.checkpoint}@{fingerprint(model)}",
+        tensor_parallel=server.tensor_parallel,
+        data_parallel=server.data_parallel,
+        max_model_len=server.max_model_len,
+        dtype=server.dtype,
+        gpu_memory_utilization=server.gpu_memory_utilization,
+        # A checkpoint holds the template that it was trained with; the base model may not.
+        chat_template=spec.train.chat_template_path if cell.checkpoint == BASE else None,
+        reasoning_parser=server.reasoning_parser,
+        extra_flags=server.flags,
+        preferred_port=server.port,
+        ready_timeout_s=server.ready_timeout_minutes * 60,
+        wrap=_wrapper(site, server.engine, [str(run.root), str(PROJECT_ROOT), str(model)]),
+        log_path=run.cell(cell.checkpoint, cell.benchmark).server_log,
+        probe_body={"temperature": sampling.temperature, "top_p": sampling.top_p},
+    )
+
+
+def _wrapper(site: Site, role: Role, mounts: list[str]) -> Callable[[list[str]], list[str]]:
+    environment = site.environment(role)
+
+    def wrapped(argv: list[str]) -> list[str]:
+        variables = dict(environment.variables)
+        if not environment.activate and not environment.container:
+            # The submitting Python's own programs, whether or not its environment is activated.
+            path = os.environ.get("PATH", os.defpath)
+            variables.setdefault("PATH", f"{Path(sys.executable).parent}:{path}")
+        prefix = [f"{name}={value}" for name, value in variables.items()]
+        return [*(["env", *prefix] if prefix else []), *wrap(environment, argv, mounts)]
+
+    return wrapped
+
+
+def _evaluation(spec: Spec) -> EvaluationSpec:
+    assert spec.evaluation is not None, "an evaluation job exists only where evaluation is asked"
+    return spec.evaluation
+
+
+def _cell_works(
+    run: RunPaths, spec: Spec, site: Site, cells: tuple[Cell, ...], log: str, model: Path
+) -> list[CellWork]:
+    identity = fingerprint(model)
+    return [
+        CellWork(
+            cell=cell,
+            paths=run.cell(cell.checkpoint, cell.benchmark),
+            evaluation=_evaluation(spec),
+            benchmarks_dir=Path(site.benchmarks_dir),
+            fingerprint=identity,
+            log=log,
+            job_id=os.environ.get("SLURM_JOB_ID", ""),
+        )
+        for cell in cells
+    ]
+
+
+def _missing(run: RunPaths, cells: tuple[Cell, ...], log: str) -> str:
+    reason = "training did not complete this checkpoint"
+    for cell in cells:
+        now = utc_now()
+        record = TaskRecord(state="missing", reason=reason, log=log, started=now, ended=now)
+        write_task(run.cell(cell.checkpoint, cell.benchmark), record)
+    print(f"{cells[0].checkpoint}: {reason}")
+    return "missing"
+
+
+def _record_failure(works: list[CellWork], error: Exception) -> None:
+    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    for work in works:
+        if not work.paths.metrics.is_file():
+            if isinstance(error, ServerError) and error.log:
+                work.log = str(error.log)
+            work.record("failed", reason)
+
+
+def combine_metrics(run: RunPaths, checkpoint: str) -> None:
+    """All benchmarks of a checkpoint in one metrics.json, from the files that are there."""
+    combined = {}
+    for path in sorted(run.checkpoint_eval(checkpoint).glob("*/metrics.json")):
+        combined.update(read_metrics(path))
+    target = run.checkpoint_metrics(checkpoint)
+    if combined and (not target.is_file() or read_json(target) != combined):
+        write_json(target, combined)

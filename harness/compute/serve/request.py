@@ -1,0 +1,131 @@
+"""What is asked of a server, and what each engine module has to say about itself."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from harness.compute.serve.ports import Ports
+from harness.errors import UserError
+
+EngineName = Literal["vllm", "sglang", "transformers"]
+FlagValue = str | int | float | bool | None
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+# Flags that serve() sets itself, or that would put a secret into the process list.
+RESERVED_FLAGS = frozenset(
+    [
+        *("model", "model-path", "served-model-name", "host", "port", "uds", "nccl-port"),
+        *("api-key", "admin-api-key", "config"),
+    ]
+)
+
+
+def unchanged(argv: list[str]) -> list[str]:
+    """The default `wrap`: run the command in the environment of this process."""
+    return argv
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServeRequest:
+    """One inference server: what it serves, how, and where its log goes.
+
+    Raises UserError for a value no engine takes, or for an engine flag serve() sets itself.
+    """
+
+    engine: EngineName
+    model: str
+    """Checkpoint folder."""
+    served_name: str
+    """Name the clients use, e.g. `<run>/checkpoint-500@<fingerprint>`."""
+    tensor_parallel: int = 1
+    data_parallel: int = 1
+    max_model_len: int | None = None
+    """Prompt and answer together, in tokens; None is the model's own limit."""
+    dtype: str = "bfloat16"
+    gpu_memory_utilization: float | None = None
+    """Fraction of the GPU's memory, 0 to 1; None is the engine's default."""
+    chat_template: str | None = None
+    """Path of a jinja file that replaces the checkpoint's own template."""
+    reasoning_parser: str | None = None
+    extra_flags: Mapping[str, FlagValue] = field(default_factory=dict)
+    """Any further flag of the engine by its name; None leaves it out, False negates it."""
+    host: str = "127.0.0.1"
+    preferred_port: int | None = None
+    """HTTP port to use when it is free; None is the engine's customary one."""
+    ready_timeout_s: float = 1800
+    wrap: Callable[[list[str]], list[str]] = unchanged
+    """Puts the command into the role's environment: activation, container."""
+    log_path: Path
+    probe_body: Mapping[str, object] = field(default_factory=dict)
+    """Further fields of the readiness check's chat completion, e.g. the sampling settings."""
+
+    def __post_init__(self) -> None:
+        if not self.model or not self.served_name:
+            raise UserError("a server needs a model folder and a name to serve it under")
+        if self.tensor_parallel < 1 or self.data_parallel < 1:
+            raise UserError("tensor_parallel and data_parallel are at least 1")
+        share = self.gpu_memory_utilization
+        if share is not None and not 0 < share <= 1:
+            raise UserError(f"gpu_memory_utilization is a fraction between 0 and 1, not {share}")
+        for name in self.extra_flags:
+            if not re.fullmatch(r"[A-Za-z][\w-]*", name):
+                raise UserError(f"extra_flags: {name!r} is not a flag name (no leading dashes)")
+            if name.replace("_", "-").lower() in RESERVED_FLAGS:
+                raise UserError(f"extra_flags: --{name} is set by the harness itself")
+
+    @property
+    def client_host(self) -> str:
+        """Address under which this node reaches the server."""
+        return "127.0.0.1" if self.host in ("0.0.0.0", "::", "localhost") else self.host
+
+
+@dataclass(frozen=True)
+class Engine:
+    """What differs between engines; each engine module defines one."""
+
+    name: EngineName
+    default_port: int
+    command: Callable[[ServeRequest, Ports], list[str]]
+    """Pure: the argument list, before `wrap`."""
+    environment: Callable[[ServeRequest, Ports, str], dict[str, str]]
+    """Pure: (request, ports, API key) -> variables to add."""
+    model_name: Callable[[ServeRequest], str]
+    """The `model` of a request to this server."""
+    checks_key: bool
+    lists_model: bool
+    """Whether /v1/models names what is served. Where not, a request for another model must be
+    refused with a message that names the folder (see ready.py)."""
+    key_file: Callable[[ServeRequest], Path] | None = None
+    """Where an engine takes its key only from a file: that file (mode 600, removed once read)."""
+
+
+def given(flags: Mapping[str, FlagValue]) -> list[str]:
+    """`--name value` for each flag that has a value, in order."""
+    return [
+        word
+        for name, value in flags.items()
+        if value is not None
+        for word in (f"--{name}", str(value))
+    ]
+
+
+def extra(flags: Mapping[str, FlagValue], *, negate: bool) -> list[str]:
+    """The user's own flags: `--name=value`, `--name` for True, `--no-name` for False.
+
+    `=` keeps a value that begins with a dash from being read as a flag. Without `negate` the
+    engine's switches are off by default and False leaves them out.
+    """
+    words: list[str] = []
+    for key, value in flags.items():
+        name = key.replace("_", "-")
+        if value is None or (value is False and not negate):
+            continue
+        if isinstance(value, bool):
+            words.append(f"--{name}" if value else f"--no-{name}")
+        else:
+            words.append(f"--{name}={value}")
+    return words

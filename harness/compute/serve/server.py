@@ -1,0 +1,238 @@
+"""Start an inference server inside a job, prove it ready, watch it, always stop it.
+
+    with serve(request) as server:
+        ...  # requests to server.base_url with server.api_key and model=server.model
+        server.raise_if_dead()
+
+Between us and the server stands a small supervisor (supervisor.py). However this process ends
+(return, exception, SIGTERM, kill -9), it stops the server and everything the server started.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+
+from harness.compute.serve import ports as port_blocks
+from harness.compute.serve.engines import FOREIGN_VARIABLES, command, engine_of, environment
+from harness.compute.serve.ports import Ports
+from harness.compute.serve.process import ServerProcess
+from harness.compute.serve.ready import (
+    REQUEST_S,
+    PortTaken,
+    Probe,
+    client,
+    health_url,
+    wait_until_ready,
+)
+from harness.compute.serve.request import Engine, ServeRequest
+from harness.errors import ServerError, UserError
+
+BIND_ATTEMPTS = 4
+BIND_FAILURE = re.compile(
+    r"address already in use|EADDRINUSE|errno:? ?98\b|port \S+ is (already )?(in use|used)"
+    r"|is not available in \d+ seconds",
+    re.IGNORECASE,
+)
+
+
+@dataclass
+class RunningServer:
+    """A server that has proved ready."""
+
+    base_url: str
+    """`http://<host>:<port>/v1`."""
+    api_key: str = field(repr=False)
+    model: str
+    """The `model` of requests to this server."""
+    authenticated: bool
+    """Whether the server refuses requests without the key."""
+    start_seconds: float
+    """From the start of the process to the first answer."""
+    log_path: Path
+    _process: ServerProcess = field(repr=False)
+    _unhealthy: str | None = field(default=None, repr=False)
+
+    @property
+    def pid(self) -> int:
+        """The server's own process (in the session that it leads)."""
+        return self._process.pid
+
+    def alive(self) -> bool:
+        """Whether the process runs. Says nothing of its health: see `watch`."""
+        return self._process.alive()
+
+    def raise_if_dead(self) -> None:
+        """Raise ServerError, with the end of the log, if the server ended or `watch` gave it up."""
+        reason = self._unhealthy
+        if not self.alive():
+            reason = "the server ended while it was in use"
+        if reason is not None:
+            raise ServerError(with_tail(reason, self._process), self.log_path)
+
+
+def with_tail(reason: str, process: ServerProcess) -> str:
+    """The reason, then the server's last 30 lines."""
+    return f"{reason}; its last lines:\n{process.tail()}"
+
+
+@contextmanager
+def serve(request: ServeRequest) -> Iterator[RunningServer]:
+    """Run the requested server while the context lasts, ready from its first line on.
+
+    Where the port turns out to be taken, tries again with another block of ports. Raises UserError
+    for a setting the engine does not have; ServerError when the server ends or is not ready within
+    `ready_timeout_s`, with the last 30 lines of its log.
+    """
+    engine = engine_of(request)
+    preferred = request.preferred_port or engine.default_port
+    avoid: set[int] = set()
+    with ExitStack() as running:
+        for attempt in range(1, BIND_ATTEMPTS + 1):
+            with ExitStack() as starting:
+                ports = starting.enter_context(port_blocks.reserve(preferred, avoid=avoid))
+                try:
+                    server = starting.enter_context(_started(request, engine, ports))
+                except PortTaken as error:
+                    if attempt == BIND_ATTEMPTS:
+                        raise
+                    print(f"{request.engine}: {error}; trying other ports", flush=True)
+                    avoid |= {ports.http, ports.torch - 1}
+                    continue
+                running.push(starting.pop_all())
+            break
+        yield server
+
+
+@contextmanager
+def _started(request: ServeRequest, engine: Engine, ports: Ports) -> Iterator[RunningServer]:
+    """One attempt on given ports; raises PortTaken where another may succeed."""
+    api_key = secrets.token_urlsafe(32)
+    argv = request.wrap(command(request, ports))
+    environ = {name: text for name, text in os.environ.items() if name not in FOREIGN_VARIABLES}
+    environ |= environment(request, ports, api_key)
+    key_file = engine.key_file(request) if engine.key_file else None
+    began = time.monotonic()
+    with ExitStack() as stack:
+        if key_file is not None:
+            stack.callback(key_file.unlink, missing_ok=True)
+            _write_key(key_file, api_key)
+        process = ServerProcess(
+            argv,
+            environ,
+            request.log_path,
+            marker=secrets.token_hex(8),
+            secrets=[api_key],
+            remove=[key_file] if key_file else [],
+        )
+        stack.callback(process.stop)
+        base_url = f"http://{request.client_host}:{ports.http}/v1"
+        probe = Probe(
+            process=process,
+            port=ports.http,
+            base_url=base_url,
+            api_key=api_key,
+            model=engine.model_name(request),
+            checks_key=engine.checks_key,
+            lists_model=engine.lists_model,
+            body=request.probe_body,
+            request_s=request.ready_timeout_s,
+        )
+        name = f"{request.engine} (process {process.pid}, {base_url}, log {request.log_path})"
+        print(f"{name}: starting {request.model}", flush=True)
+        try:
+            wait_until_ready(probe, request.ready_timeout_s, name)
+        except UserError:
+            raise
+        except ServerError as error:
+            raise _explained(error, process) from error
+        seconds = time.monotonic() - began
+        print(f"{name}: ready after {seconds:.1f} s", flush=True)
+        if key_file is not None:
+            key_file.unlink(missing_ok=True)
+        yield RunningServer(
+            base_url=base_url,
+            api_key=api_key,
+            model=engine.model_name(request),
+            authenticated=engine.checks_key,
+            start_seconds=seconds,
+            log_path=request.log_path,
+            _process=process,
+        )
+
+
+def _explained(error: ServerError, process: ServerProcess) -> ServerError:
+    """The same with the log's end, once all is written; PortTaken if the log says so."""
+    ended = not process.alive()
+    process.stop()
+    taken = isinstance(error, PortTaken) or (ended and BIND_FAILURE.search(process.output()))
+    code = "" if process.exit_code is None or not ended else f" (exit code {process.exit_code})"
+    kind = PortTaken if taken else ServerError
+    return kind(with_tail(f"{error}{code}", process), process.log_path)
+
+
+def _write_key(path: Path, api_key: str) -> None:
+    """A YAML file of one line that only its owner may read, from its first byte on."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(f'api-key: "{api_key}"\n')
+
+
+@contextmanager
+def watch(
+    server: RunningServer,
+    on_failure: Callable[[ServerError], None],
+    *,
+    interval_s: float = 5.0,
+    hang_s: float = 30.0,
+) -> Iterator[None]:
+    """Look after a running server from a thread while the context lasts.
+
+    When its process ends, or /health does not answer 200 for `hang_s` seconds, the server counts
+    as dead (`raise_if_dead` raises) and `on_failure` is called, once, in the watching thread.
+    """
+    over = threading.Event()
+    thread = threading.Thread(
+        target=_look_after, args=(server, on_failure, interval_s, hang_s, over), daemon=True
+    )
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join(timeout=REQUEST_S + interval_s)
+
+
+def _look_after(
+    server: RunningServer,
+    on_failure: Callable[[ServerError], None],
+    interval_s: float,
+    hang_s: float,
+    over: threading.Event,
+) -> None:
+    last_answer = time.monotonic()
+    with client(None, timeout_s=min(REQUEST_S, hang_s)) as http:
+        while not over.wait(interval_s):
+            with suppress(httpx.HTTPError):
+                if http.get(health_url(server.base_url)).status_code == 200:
+                    last_answer = time.monotonic()
+            silent = time.monotonic() - last_answer
+            if silent >= hang_s:
+                server._unhealthy = f"/health has not answered for {silent:.0f} s"
+            try:
+                server.raise_if_dead()
+            except ServerError as error:
+                if not over.is_set():
+                    on_failure(error)
+                return

@@ -1,0 +1,77 @@
+"""`transformers serve`: the embedded server where there is no GPU, or no vLLM.
+
+Facts of 5.23, read in its source and tried:
+- It knows no API key. It is bound to the loopback address only, and every user of the node can
+  reach it there: RunningServer.authenticated is False.
+- The folder given on the command line is loaded before the port opens, and is the only model: a
+  request for any other is refused with 400 "Server is pinned to '<folder>'", which proves what is
+  served. /v1/models lists the Hugging Face cache, never this folder (500 where there is no cache).
+- It has no flag for context length, reasoning parser or parallelism: asking for one is a
+  UserError, not a setting lost on the way.
+- With --continuous-batching the sampling settings of the *first* request hold for all that
+  follow, and the first request is our readiness check: `probe_body` lets the caller say how
+  (see ready.py). Without it requests are answered one after another.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from harness.compute.serve.ports import Ports
+from harness.compute.serve.request import LOOPBACK, Engine, ServeRequest, extra
+from harness.errors import UserError
+
+
+def command(request: ServeRequest, ports: Ports) -> list[str]:
+    """The argument list. Reads the chat template's file, whose text is the argument.
+
+    Raises UserError for a setting that `transformers serve` does not have.
+    """
+    refuse_unsupported(request)
+    words = [
+        *("transformers", "serve", request.model),
+        *("--host", request.host, "--port", str(ports.http)),
+        *("--dtype", request.dtype),
+    ]
+    if request.chat_template is not None:
+        # Passed on to apply_chat_template, whose argument of this name replaces the template.
+        template = Path(request.chat_template).read_text(encoding="utf-8")
+        words += ["--chat-template-kwargs", json.dumps({"chat_template": template})]
+    return [*words, *extra(request.extra_flags, negate=True)]
+
+
+def refuse_unsupported(request: ServeRequest) -> None:
+    """Raise UserError for what this engine would silently not do."""
+    lacking = {
+        "max_model_len": request.max_model_len is not None,
+        "tensor_parallel": request.tensor_parallel > 1,
+        "data_parallel": request.data_parallel > 1,
+        "gpu_memory_utilization": request.gpu_memory_utilization is not None,
+        "reasoning_parser": request.reasoning_parser is not None,
+    }
+    wrong = [name for name, asked in lacking.items() if asked]
+    if wrong:
+        raise UserError(f"engine transformers has no setting {', '.join(wrong)}: leave it out")
+    if request.host not in LOOPBACK:
+        raise UserError(f"engine transformers checks no key: host {request.host} would be open")
+    if "@" in request.model or request.model.endswith(".gguf"):
+        raise UserError(
+            f"engine transformers reads '@' as a revision and '.gguf' as a file: {request.model}"
+        )
+
+
+def environment(request: ServeRequest, ports: Ports, api_key: str) -> dict[str, str]:
+    """Nothing of its own: the engine has neither a key nor internal ports."""
+    return {}
+
+
+ENGINE = Engine(
+    name="transformers",
+    default_port=8000,
+    command=command,
+    environment=environment,
+    model_name=lambda request: request.model,
+    checks_key=False,
+    lists_model=False,
+)

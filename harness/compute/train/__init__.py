@@ -1,0 +1,1 @@
+"""The training job: a wrapper around `accelerate launch`, and the script that it launches."""

@@ -1,0 +1,202 @@
+"""Stopping together, and writing down how training goes."""
+
+from __future__ import annotations
+
+import json
+import math
+import resource
+import signal
+import time
+from dataclasses import replace
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from harness.compute.train.state import TrainState, write_state
+from harness.errors import UserError
+from harness.runs.files import utc_now, write_text
+
+STOP_SIGNALS = (signal.SIGUSR2, signal.SIGTERM)
+
+
+class StopRequest:
+    """Set by a signal in one process or in several; read by all of them together."""
+
+    def __init__(self) -> None:
+        self.received: int | None = None
+
+    def install(self) -> None:
+        """Handle USR2 and TERM; a signal that came before, while blocked, is delivered now."""
+        for number in STOP_SIGNALS:
+            signal.signal(number, self._receive)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
+
+    def _receive(self, number: int, _frame: FrameType | None) -> None:
+        self.received = number
+
+
+class StopTogether(TrainerCallback):
+    """After each step, if any rank was told to stop, all save the same checkpoint and stop.
+
+    A rank that stopped alone would leave the others waiting in a collective for ever.
+    """
+
+    def __init__(self, request: StopRequest) -> None:
+        self._request = request
+        self.stopped = False
+
+    def on_step_end(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **_: Any,
+    ) -> None:
+        if not self._any_rank(args):
+            return
+        self.stopped = True
+        control.should_save = True
+        control.should_training_stop = True
+
+    def _any_rank(self, args: TrainingArguments) -> bool:
+        told = self._request.received is not None
+        if not torch.distributed.is_initialized():
+            return told
+        flag = torch.tensor([int(told)], device=args.device)
+        torch.distributed.all_reduce(flag, op=torch.distributed.ReduceOp.MAX)
+        return bool(flag.item())
+
+
+class RunLog(TrainerCallback):
+    """Rank 0 writes `train/log.jsonl` and `train/state.json`, and prints a line of progress."""
+
+    def __init__(self, log: Path, state: Path, attempt: str) -> None:
+        self._log, self._state_file = log, state
+        self._state = TrainState("running", attempt=attempt)
+        self._started = self._last_time = time.monotonic()
+        self._first_step = self._last_step = 0
+        self._last_tokens = 0.0
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        if state.max_steps and state.global_step >= state.max_steps:
+            raise UserError(
+                f"nothing is left to train: checkpoint-{state.global_step} is at or past the "
+                f"{state.max_steps} steps asked for; raise max_steps or num_train_epochs"
+            )
+        self._started = self._last_time = time.monotonic()
+        self._first_step = self._last_step = state.global_step
+        if state.is_world_process_zero:
+            _drop_steps_after(self._log, state.global_step)
+            self._write("running", state)
+
+    def on_save(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        if state.is_world_process_zero:
+            self._write("running", state)
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, Any] | None = None,
+        **_: Any,
+    ) -> None:
+        if not state.is_world_process_zero or not logs or "loss" not in logs:
+            return
+        entry = self._entry(state, logs, time.monotonic(), args)
+        self._log.parent.mkdir(parents=True, exist_ok=True)
+        with self._log.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(entry, allow_nan=False) + "\n")
+        print(progress_line(entry, state.max_steps), flush=True)
+        self._write("running", state)
+
+    def finish(self, state: TrainerState, preempted: bool) -> None:
+        """Write the last word: complete, or preempted where a stop came before the end."""
+        ended = state.global_step >= state.max_steps
+        if not ended and not preempted:
+            raise RuntimeError(f"training ended at step {state.global_step} of {state.max_steps}")
+        self._write("complete" if ended else "preempted", state)
+
+    def _write(self, word: Any, state: TrainerState) -> None:
+        self._state = replace(
+            self._state, state=word, step=state.global_step, max_steps=state.max_steps
+        )
+        write_state(self._state_file, self._state)
+
+    def _entry(
+        self, state: TrainerState, logs: dict[str, Any], now: float, args: TrainingArguments
+    ) -> dict[str, Any]:
+        passed = max(now - self._last_time, 1e-9)
+        steps = state.global_step - self._last_step
+        tokens = logs.get("num_tokens")
+        entry: dict[str, Any] = {"time": utc_now(), "step": state.global_step}
+        entry["epoch"] = state.epoch
+        for name in ("loss", "grad_norm", "learning_rate", "mean_token_accuracy", "entropy"):
+            entry[name] = _finite(logs.get(name))
+        entry["tokens"] = tokens
+        entry["tokens_per_second"] = (
+            None if tokens is None else round((tokens - self._last_tokens) / passed, 1)
+        )
+        entry["steps_per_second"] = round(steps / passed, 4)
+        entry["seconds"] = round(now - self._started, 3)
+        entry["remaining_seconds"] = _remaining(state, self._first_step, now - self._started)
+        entry["peak_memory_gb"] = peak_memory_gb(args.device)
+        self._last_time, self._last_step = now, state.global_step
+        self._last_tokens = self._last_tokens if tokens is None else float(tokens)
+        return entry
+
+
+def progress_line(entry: dict[str, Any], max_steps: int) -> str:
+    """`step 20/100  loss 1.234  lr 2e-05  4.1 steps/s  12,000 tokens/s  12.3 GB  0:01:20 left`."""
+    parts = [f"step {entry['step']}/{max_steps}"]
+    for name, label in (("loss", "loss"), ("grad_norm", "grad"), ("learning_rate", "lr")):
+        value = entry[name]
+        if value is not None:
+            parts.append(f"{label} {value if isinstance(value, str) else f'{value:.4g}'}")
+    parts.append(f"{entry['steps_per_second']:.3g} steps/s")
+    if entry["tokens_per_second"] is not None:
+        parts.append(f"{entry['tokens_per_second']:,.0f} tokens/s")
+    if entry["peak_memory_gb"] is not None:
+        parts.append(f"{entry['peak_memory_gb']:.2f} GB")
+    if entry["remaining_seconds"] is not None:
+        minutes, seconds = divmod(entry["remaining_seconds"], 60)
+        parts.append(f"{minutes // 60}:{minutes % 60:02}:{seconds:02} left")
+    return "  ".join(parts)
+
+
+def peak_memory_gb(device: torch.device) -> float:
+    """Peak memory of this process so far, in GB: of its GPU, or resident on CPU."""
+    if device.type == "cuda":
+        return round(torch.cuda.max_memory_allocated(device) / 1e9, 3)
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9, 3)
+
+
+def _remaining(state: TrainerState, first: int, seconds: float) -> int | None:
+    done = state.global_step - first
+    return round(seconds / done * (state.max_steps - state.global_step)) if done else None
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no NaN: the word stands for it, so that it is neither lost nor a number."""
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _drop_steps_after(log: Path, step: int) -> None:
+    """Forget lines past the checkpoint that training goes on from; they will be written again."""
+    if not log.is_file():
+        return
+    kept = []
+    for line in log.read_text(encoding="utf-8").splitlines():
+        try:
+            if json.loads(line)["step"] <= step:
+                kept.append(line)
+        except (ValueError, KeyError, TypeError):
+            continue  # cut off by the interruption
+    write_text(log, "".join(f"{line}\n" for line in kept))

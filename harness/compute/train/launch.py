@@ -1,0 +1,117 @@
+"""From a spec to `accelerate launch`: its configuration, its arguments, its environment. Pure."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.config.spec import TrainSpec
+
+SHUTDOWN_SECONDS = 120
+"""Seconds that the launcher grants workers after TERM, for a step and a save."""
+
+
+@dataclass(frozen=True)
+class Node:
+    """Which machine of a training job this is."""
+
+    rank: int = 0
+    count: int = 1
+    main_address: str = "127.0.0.1"
+    main_port: int = 0
+    """Port of the rendezvous; the launcher takes a free one for 0."""
+
+
+def accelerate_config(train: TrainSpec, node: Node) -> dict[str, Any]:
+    """The accelerate configuration of this node's launcher.
+
+    Two CPU processes need MULTI_GPU here: `--cpu --num_processes 2` runs one, silently
+    (accelerate 1.15). Mixed precision stays with the script, which knows the device.
+    """
+    return {
+        "compute_environment": "LOCAL_MACHINE",
+        "distributed_type": "MULTI_GPU" if train.world_size > 1 else "NO",
+        "num_machines": node.count,
+        "num_processes": train.world_size,
+        "machine_rank": node.rank,
+        "main_process_ip": node.main_address,
+        "main_process_port": node.main_port,
+        "same_network": True,
+        "rdzv_backend": "static",
+        "mixed_precision": "no",
+        "use_cpu": train.use_cpu,
+        "main_training_function": "main",
+        "debug": False,
+    }
+
+
+def script_arguments(
+    train: TrainSpec, run_dir: Path, output_dir: Path, template: Path | None
+) -> dict[str, Any]:
+    """Arguments of `sft.py`, as its `--config` file holds them."""
+    arguments: dict[str, Any] = {
+        "model_name": train.model_name,
+        "dataset_name": train.dataset_name,
+        "dataset_split": train.dataset_split,
+        "max_samples": train.max_samples,
+        "output_dir": str(output_dir),
+        "max_length": train.max_length,
+        "assistant_only_loss": train.assistant_only_loss,
+        "packing": train.packing,
+        "bf16": train.bf16,
+        "model_dtype": train.model_dtype,
+        "gradient_checkpointing": train.gradient_checkpointing,
+        "learning_rate": train.learning_rate,
+        "lr_scheduler_type": train.lr_scheduler_type,
+        "warmup_steps": train.warmup_steps,
+        "max_steps": train.max_steps or -1,
+        "num_train_epochs": train.num_train_epochs,
+        "save_strategy": "steps",
+        "save_steps": train.save_steps,
+        "per_device_train_batch_size": train.per_device_train_batch_size,
+        "gradient_accumulation_steps": train.gradient_accumulation_steps,
+        "logging_steps": train.logging_steps,
+        "seed": train.seed,
+        "report_to": list(train.report_to) or "none",
+        "use_cpu": train.use_cpu,
+        "run_dir": str(run_dir),
+        "expected_world_size": train.world_size,
+    }
+    if template is not None:
+        arguments["chat_template_path"] = str(template)
+    if train.eos_token is not None:
+        arguments["eos_token"] = train.eos_token
+    if train.report_to:
+        arguments["run_name"] = f"{run_dir.parent.name}-{run_dir.name}"
+    return arguments
+
+
+def command(accelerate_file: Path, arguments_file: Path, python: str = sys.executable) -> list[str]:
+    """The launcher's command."""
+    return [
+        python, "-m", "accelerate.commands.launch", "--config_file", str(accelerate_file),
+        "-m", "harness.compute.train.sft", "--config", str(arguments_file),
+    ]  # fmt: skip
+
+
+def environment(
+    base: Mapping[str, str], train: TrainSpec, project: Path, cores: int, attempt: str
+) -> dict[str, str]:
+    """The launcher's environment: what is there already, and what training needs."""
+    added = {
+        "HARNESS_TRAIN_ATTEMPT": attempt,
+        "TORCH_ELASTIC_SHUTDOWN_TIMEOUT": str(SHUTDOWN_SECONDS),
+        "PYTHONUNBUFFERED": "1",
+        "TOKENIZERS_PARALLELISM": "false",
+        "PYTHONPATH": ":".join(p for p in (str(project), base.get("PYTHONPATH", "")) if p),
+    }
+    if train.use_cpu:
+        added["ACCELERATE_USE_CPU"] = "true"
+        added["CUDA_VISIBLE_DEVICES"] = ""
+    result = {**base, **added}
+    # One thread each is torchrun's default, which starves CPU training and tokenising.
+    result.setdefault("OMP_NUM_THREADS", str(max(1, cores // train.processes_per_node)))
+    return result

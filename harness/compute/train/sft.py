@@ -1,0 +1,191 @@
+"""Supervised fine-tuning with TRL: the standard command, resumable and with honest checkpoints.
+
+    accelerate launch -m harness.compute.train.sft --model_name Qwen/Qwen3-1.7B-Base \\
+        --dataset_name /data/chat --dataset_split train --max_samples 1000000 \\
+        --output_dir /runs/a/checkpoints --max_length 4096 --assistant_only_loss True \\
+        --chat_template_path templates/chat/qwen3.jinja --packing True --bf16 True \\
+        --gradient_checkpointing True --learning_rate 2e-5 --lr_scheduler_type cosine \\
+        --warmup_steps 100 --save_steps 500 --eos_token '<|im_end|>' --model_dtype float32
+
+`--config FILE` (YAML or JSON) gives the same arguments; the command line wins. All arguments of
+TRL's SFTConfig are known. Started again, it goes on from the newest complete checkpoint.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from functools import partial
+from pathlib import Path
+
+from transformers import AutoTokenizer
+from trl.chat_template_utils import has_generation_markers
+
+from harness.compute.train.arguments import ScriptArguments, TrainingConfig, attention, parse
+from harness.compute.train.callbacks import RunLog, StopRequest, StopTogether
+from harness.compute.train.data import link_dataset, load_rows
+from harness.compute.train.resume import (
+    check_resumable,
+    is_finished,
+    newest_complete,
+    set_aside_incomplete,
+)
+from harness.compute.train.state import TrainState, write_state
+from harness.compute.train.trainer import CheckpointingTrainer, barrier, batch_facts
+from harness.errors import HarnessError, TrainingError, UserError
+from harness.runs.checkpoints import read_marker
+from harness.runs.paths import RunPaths, checkpoint_step
+
+ATTEMPT_VARIABLE = "HARNESS_TRAIN_ATTEMPT"
+
+
+def train(script: ScriptArguments, config: TrainingConfig, request: StopRequest) -> None:
+    """Train until done or told to stop. Raises UserError and TrainingError."""
+    say = print if config.process_index == 0 else _quiet
+    check_world(script, config)
+    check_template(script, config)
+    output = Path(config.output_dir)
+    state_file, log_file = run_files(script, config)
+    attempt = os.environ.get(ATTEMPT_VARIABLE, "")
+
+    if config.process_index == 0:
+        for path in set_aside_incomplete(output):
+            say(f"set aside an incomplete checkpoint: {path.name}")
+    barrier()
+    checkpoint = newest_complete(output)
+    if checkpoint is not None:
+        check_resumable(checkpoint, batch_facts(config))
+        if is_finished(checkpoint, config.max_steps, config.num_train_epochs):
+            say(f"{checkpoint.name} is the last one: nothing is left to train")
+            if config.process_index == 0:
+                write_finished(state_file, checkpoint, attempt)
+            return
+        say(f"going on from {checkpoint.name}")
+
+    rows, taken = load_rows(dataset_folder(script, config), script.dataset_split,
+                            script.max_samples, config.seed)  # fmt: skip
+    say(f"training on {taken}; {config.world_size} processes on {config.device.type}"
+        f"{', bfloat16 mixed precision' if config.bf16 else ''}")  # fmt: skip
+    config.model_init_kwargs = {
+        **(config.model_init_kwargs or {}),
+        "dtype": script.model_dtype,
+        "attn_implementation": attention(script, config),
+    }
+    log, stop = RunLog(log_file, state_file, attempt), StopTogether(request)
+    trainer = CheckpointingTrainer(
+        model=script.model_name,
+        args=config,
+        train_dataset=rows,
+        callbacks=[stop, log],
+        on_checkpoint=release_hook(script),
+    )
+    if len(trainer.train_dataset) == 0:
+        raise UserError(
+            "no row is left to train on: every row lacks an assistant token within max_length "
+            f"({config.max_length})"
+        )
+    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    barrier()
+    if config.process_index == 0:
+        log.finish(trainer.state, preempted=stop.stopped)
+    say(f"stopped at step {trainer.state.global_step}" if stop.stopped else "training is done")
+
+
+def check_world(script: ScriptArguments, config: TrainingConfig) -> None:
+    """Raise TrainingError when another number of processes trains than was planned."""
+    expected = script.expected_world_size
+    if expected is not None and config.world_size != expected:
+        raise TrainingError(
+            f"{expected} training processes were planned, but {config.world_size} found each other"
+        )
+
+
+def check_template(script: ScriptArguments, config: TrainingConfig) -> None:
+    """Raise UserError for a template that cannot be trained as it will be saved."""
+    path = config.chat_template_path
+    if path is not None:
+        if not Path(path).is_file() or not path.endswith((".jinja", ".j2")):
+            raise UserError(f"chat_template_path: {path}: no such .jinja file")
+        text: str | dict[str, str] | None = Path(path).read_text(encoding="utf-8")
+    elif config.assistant_only_loss:
+        text = AutoTokenizer.from_pretrained(script.model_name).chat_template
+    else:
+        return
+    if config.assistant_only_loss and (not text or not has_generation_markers(text)):
+        # TRL would train on a patched twin and save the stock template.
+        raise UserError(
+            f"chat_template_path: {path or 'the template of ' + script.model_name} has no "
+            "{% generation %} markers, which assistant_only_loss needs; take one of "
+            "templates/chat/, or set assistant_only_loss: false"
+        )
+
+
+def run_files(script: ScriptArguments, config: TrainingConfig) -> tuple[Path, Path]:
+    """Where the state and the log go: the run folder, or beside the checkpoints."""
+    if script.run_dir:
+        run = RunPaths(Path(script.run_dir))
+        return run.train_state, run.train_log
+    output = Path(config.output_dir)
+    return output / "state.json", output / "log.jsonl"
+
+
+def dataset_folder(script: ScriptArguments, config: TrainingConfig) -> str:
+    """The dataset; in a run, by links in the run folder, where tokenised rows are then cached."""
+    if not script.run_dir:
+        return script.dataset_name
+    target = RunPaths(Path(script.run_dir)).train / "dataset"
+    with config.main_process_first(desc="dataset links"):
+        return str(link_dataset(Path(script.dataset_name), target))
+
+
+def release_hook(script: ScriptArguments) -> partial[bool] | None:
+    """What to call for a complete checkpoint: its evaluation may start."""
+    if not script.run_dir:
+        return None
+    from harness.scheduling.release import release_checkpoint
+
+    return partial(release_checkpoint, script.run_dir)
+
+
+def write_finished(state_file: Path, checkpoint: Path, attempt: str) -> None:
+    """State of a run that had nothing left to do."""
+    marker = read_marker(checkpoint) or {}
+    step = checkpoint_step(checkpoint.name) or 0
+    write_state(state_file, TrainState("complete", step, marker.get("max_steps"), attempt))
+
+
+def _quiet(*_: object) -> None:
+    return None
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the script; returns its exit code."""
+    request = StopRequest()
+    request.install()
+    try:
+        script, config = parse(argv)
+    except HarnessError as error:
+        print(f"error: {error}", file=sys.stderr, flush=True)
+        return error.exit_code
+    config.disable_tqdm = True
+    try:
+        train(script, config, request)
+    except Exception as error:
+        if config.process_index == 0:
+            record_failure(run_files(script, config)[0], error)
+        if not isinstance(error, HarnessError):
+            raise
+        print(f"error: {error}", file=sys.stderr, flush=True)
+        return error.exit_code
+    return 0
+
+
+def record_failure(state_file: Path, error: Exception) -> None:
+    """Leave the reason where the job looks for it."""
+    text = str(error) if isinstance(error, HarnessError) else f"{type(error).__name__}: {error}"
+    attempt = os.environ.get(ATTEMPT_VARIABLE, "")
+    write_state(state_file, TrainState("failed", attempt=attempt, error=text))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,51 @@
+"""`train/state.json`: how training stands, for whoever waits for it.
+
+The return code of `accelerate launch` says 1 after a clean save and 0 after some failures, so
+what training itself wrote last is what counts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from harness.errors import ResultError
+from harness.runs.files import read_json, utc_now, write_json
+
+State = Literal["running", "preempted", "complete", "failed"]
+_STATES = ("running", "preempted", "complete", "failed")
+
+
+@dataclass(frozen=True)
+class TrainState:
+    """One moment of a training run."""
+
+    state: State
+    step: int = 0
+    """Optimizer steps done."""
+    max_steps: int | None = None
+    """Optimizer steps planned; None before they are known."""
+    attempt: str = ""
+    """Which start of the job wrote this; a restart has another."""
+    error: str | None = None
+    """Why it failed."""
+
+
+def write_state(path: Path, state: TrainState) -> None:
+    """Write the state atomically, with the time."""
+    write_json(path, {**asdict(state), "updated": utc_now()})
+
+
+def read_state(path: Path) -> TrainState | None:
+    """The state, or None when none was written. Raises ResultError when it is unreadable."""
+    if not path.is_file():
+        return None
+    value: Any = read_json(path)
+    if not isinstance(value, dict) or value.get("state") not in _STATES:
+        raise ResultError(f"{path}: is not a training state: {str(value)[:200]}")
+    value.pop("updated", None)
+    try:
+        return TrainState(**value)
+    except TypeError as error:
+        raise ResultError(f"{path}: is not a training state: {error}") from None

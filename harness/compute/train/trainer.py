@@ -1,0 +1,127 @@
+"""SFTTrainer with checkpoints that say when they are whole, and models that know when to stop."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import PreTrainedTokenizerBase
+from trl import SFTTrainer
+
+from harness.compute.train.resume import BatchFacts
+from harness.errors import TrainingError
+from harness.runs.checkpoints import mark_complete
+from harness.runs.files import read_json
+from harness.runs.paths import checkpoint_name
+
+_PROBE = "PROBE"
+
+
+class CheckpointingTrainer(SFTTrainer):  # type: ignore[misc]
+    """Marks each checkpoint once every rank has written its part, then says so."""
+
+    def __init__(
+        self, *args: Any, on_checkpoint: Callable[[int], object] | None = None, **kwargs: Any
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        self._on_checkpoint = on_checkpoint
+        self._end_token = stop_at_template_end(self.model, self.processing_class)
+
+    def batch_facts(self) -> BatchFacts:
+        """What a resumed run must have in common with this one."""
+        return batch_facts(self.args)
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        super()._save_checkpoint(model, trial)
+        self.accelerator.wait_for_everyone()
+        if not self.accelerator.is_main_process:
+            return
+        step = self.state.global_step
+        checkpoint = Path(self.args.output_dir) / checkpoint_name(step)
+        check_stops(checkpoint, self._end_token)
+        # A checkpoint made by an interruption is for resuming; only planned ones are evaluated.
+        planned = step % int(self.args.save_steps) == 0 or step >= self.state.max_steps
+        mark_complete(
+            checkpoint,
+            **asdict(self.batch_facts()),
+            max_steps=self.state.max_steps,
+            num_train_epochs=self.args.num_train_epochs,
+            planned=planned,
+        )
+        print(f"checkpoint-{step} is complete", flush=True)
+        if planned and self._on_checkpoint is not None:
+            self._tell(step)
+
+    def _tell(self, step: int) -> None:
+        assert self._on_checkpoint is not None
+        try:
+            self._on_checkpoint(step)
+        except Exception:
+            # Evaluating early is an optimisation: whatever fails there must not end training.
+            print(f"warning: checkpoint-{step} could not be released early; its evaluation "
+                  f"starts when training ends\n{traceback.format_exc()}", flush=True)  # fmt: skip
+
+
+def batch_facts(args: Any) -> BatchFacts:
+    """The facts in an SFTConfig."""
+    return BatchFacts(
+        world_size=args.world_size,
+        per_device_train_batch_size=args.per_device_train_batch_size,
+        gradient_accumulation_steps=args.gradient_accumulation_steps,
+        seed=args.seed,
+        max_length=args.max_length,
+        packing=args.packing,
+    )
+
+
+def template_end_token(tokenizer: PreTrainedTokenizerBase) -> int | None:
+    """Id of the token that ends an assistant's turn in the chat template; None without one.
+
+    It is the first special or added token after the content of a probe's last turn.
+    """
+    if not tokenizer.chat_template:
+        return None
+    probe = [{"role": "user", "content": "Q"}, {"role": "assistant", "content": _PROBE}]
+    text = tokenizer.apply_chat_template(probe, tokenize=False)
+    tail = str(text).rpartition(_PROBE)[2]
+    special = {*tokenizer.all_special_ids, *tokenizer.added_tokens_decoder}
+    ids = tokenizer(tail, add_special_tokens=False)["input_ids"]
+    return next((i for i in ids if i in special), None)
+
+
+def stop_at_template_end(model: Any, tokenizer: PreTrainedTokenizerBase) -> int | None:
+    """Add the template's end token to `generation_config.eos_token_id`; returns it.
+
+    Otherwise a base model trained on a chat template is served without ever stopping.
+    """
+    end = template_end_token(tokenizer)
+    if end is None:
+        return None
+    known = model.generation_config.eos_token_id
+    known = [] if known is None else [known] if isinstance(known, int) else list(known)
+    if end not in known:
+        model.generation_config.eos_token_id = [end, *known]
+    return end
+
+
+def check_stops(checkpoint: Path, end_token: int | None) -> None:
+    """Raise TrainingError when a saved model would not stop at the template's end token."""
+    if end_token is None:
+        return
+    known = read_json(checkpoint / "generation_config.json").get("eos_token_id")
+    known = known if isinstance(known, list) else [known]
+    if end_token not in known:
+        raise TrainingError(
+            f"{checkpoint}: generation_config.json lists {known} as end tokens, without the chat "
+            f"template's own {end_token}: the model would never stop when served"
+        )
+
+
+def barrier() -> None:
+    """Wait for all ranks, where there are several."""
+    if torch.distributed.is_initialized():
+        torch.distributed.barrier()

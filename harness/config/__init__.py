@@ -1,0 +1,1 @@
+"""The user's two files, spec and site, as frozen models."""

@@ -1,0 +1,203 @@
+"""One experiment: what is trained, and how each checkpoint is evaluated."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, field_validator, model_validator
+
+from harness.config.base import Frozen, TimeLimit
+
+CPU_PROCESSES = 2
+"""Training processes on a node where `use_cpu` is set (one per core of the smallest machine)."""
+
+_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$")
+
+
+def _run_name(name: str) -> str:
+    if not _NAME.match(name):
+        raise ValueError(
+            "letters, digits, '.', '_' and '-' only, starting with a letter or digit, at most 80"
+        )
+    return name
+
+
+RunName = Annotated[str, AfterValidator(_run_name)]
+
+
+class TrainSpec(Frozen):
+    """Supervised fine-tuning with TRL's SFTTrainer; the names are TRL's own."""
+
+    model_name: str
+    """A folder with a Hugging Face model, or its id on the Hub."""
+    dataset_name: str
+    """A folder written by `Dataset.save_to_disk` (conversational: a `messages` column)."""
+    dataset_split: str = "train"
+    """Which split, where the folder holds a DatasetDict."""
+    max_samples: int = Field(default=1_000_000, ge=1)
+    """At most this many rows are used, chosen by a seeded shuffle."""
+    output_dir: str | None = None
+    """Folder for checkpoints; unset: `checkpoints/` in the run folder."""
+    chat_template_path: str | None = None
+    """A Jinja file with generation markers; unset: the model's own template."""
+    max_length: int = Field(default=4096, ge=8)
+    """Tokens; longer rows are cut."""
+    assistant_only_loss: bool = True
+    """Only the assistant's tokens are trained."""
+    packing: bool = False
+    """Several rows in one sequence of `max_length` tokens."""
+    bf16: bool = True
+    """Mixed precision in bfloat16."""
+    model_dtype: Literal["float32", "bfloat16", "float16", "auto"] = "float32"
+    """Precision of the weights that are trained and saved."""
+    gradient_checkpointing: bool = True
+    """Recompute activations in the backward pass: less memory, about 20 % slower."""
+    learning_rate: float = Field(default=2e-5, gt=0)
+    """Peak learning rate."""
+    lr_scheduler_type: str = "cosine"
+    """A transformers SchedulerType."""
+    warmup_steps: float = Field(default=100, ge=0)
+    """Steps; below 1 it is a share of all steps."""
+    max_steps: int | None = Field(default=None, ge=1)
+    """Optimizer steps; when set it overrides `num_train_epochs`."""
+    num_train_epochs: float = Field(default=1.0, gt=0)
+    """Passes over the data when `max_steps` is unset."""
+    save_steps: int = Field(default=500, ge=1)
+    """A checkpoint every so many steps, and one at the end."""
+    per_device_train_batch_size: int = Field(default=4, ge=1)
+    """Rows per process and forward pass."""
+    gradient_accumulation_steps: int = Field(default=4, ge=1)
+    """Forward passes per optimizer step."""
+    logging_steps: int = Field(default=10, ge=1)
+    """A line of loss every so many steps."""
+    seed: int = Field(default=42, ge=0)
+    """Seed of data order, dropout and sampling of rows."""
+    eos_token: str | None = None
+    """Overrides the tokenizer's end token."""
+    report_to: tuple[str, ...] = ()
+    """Trackers, e.g. [wandb]; the run folder's own log is always written."""
+    use_cpu: bool = False
+    """Train on CPU, two processes a node. Never chosen silently: without it a missing GPU is an error."""
+    nodes: int = Field(default=1, ge=1)
+    """Machines."""
+    gpus_per_node: int = Field(default=8, ge=0)
+    """GPUs, and training processes, on each."""
+    time_limit: TimeLimit | None = None
+    """Slurm time; overrides the site's."""
+
+    @property
+    def processes_per_node(self) -> int:
+        """Training processes on each node."""
+        return CPU_PROCESSES if self.use_cpu else self.gpus_per_node
+
+    @property
+    def world_size(self) -> int:
+        """Training processes in all."""
+        return self.nodes * self.processes_per_node
+
+    @property
+    def global_batch_size(self) -> int:
+        """Rows per optimizer step."""
+        return self.per_device_train_batch_size * self.gradient_accumulation_steps * self.world_size
+
+    @field_validator("report_to", mode="before")
+    @classmethod
+    def _one_tracker_is_a_list(cls, value: object) -> object:
+        if value in ("none", None):
+            return ()
+        return (value,) if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _needs_processes(self) -> TrainSpec:
+        if self.processes_per_node == 0:
+            raise ValueError("gpus_per_node is 0: ask for GPUs, or set use_cpu: true")
+        if self.use_cpu and self.nodes > 1:
+            raise ValueError("use_cpu trains on one node: set nodes: 1")
+        return self
+
+
+class Sampling(Frozen):
+    """How answers are drawn; sent with each request."""
+
+    temperature: float = Field(default=0.6, ge=0)
+    """0 is greedy."""
+    top_p: float = Field(default=0.95, gt=0, le=1)
+    """Share of probability mass sampled from."""
+    max_tokens: int = Field(default=4096, ge=1)
+    """Tokens of an answer at most."""
+    seed: int = Field(default=0, ge=0)
+    """Seed of the first item; each item and repeat has one of its own."""
+
+
+class ServerSpec(Frozen):
+    """The inference server that each evaluation task starts for itself."""
+
+    engine: Literal["vllm", "sglang", "transformers"] = "vllm"
+    """`transformers` serves on CPU too, and is meant for that."""
+    tensor_parallel: int = Field(default=1, ge=1)
+    """GPUs that share one copy of the model."""
+    data_parallel: int = Field(default=1, ge=1)
+    """Copies of the model."""
+    gpus: int | None = Field(default=None, ge=0)
+    """GPUs of a task; unset: tensor_parallel x data_parallel."""
+    max_model_len: int | None = Field(default=None, ge=16)
+    """Tokens of prompt and answer together; unset: the model's own limit."""
+    dtype: Literal["bfloat16", "float16", "float32", "auto"] = "bfloat16"
+    """Precision of the weights while serving."""
+    gpu_memory_utilization: float | None = Field(default=None, gt=0, le=1)
+    """Share of GPU memory for the engine; unset: the engine's default."""
+    reasoning_parser: str | None = None
+    """The engine's own name of a parser for thinking blocks."""
+    port: int | None = Field(default=None, ge=1024, le=65535)
+    """Preferred HTTP port; taken when free. Unset: the engine's usual one."""
+    ready_timeout_minutes: float = Field(default=30, gt=0)
+    """The server must be proved ready in this time."""
+    flags: dict[str, str | int | float | bool] = {}
+    """Any further flag of the engine by its long name, e.g. `enable-prefix-caching: true`."""
+
+    @property
+    def gpu_count(self) -> int:
+        """GPUs that a task asks the scheduler for."""
+        return self.tensor_parallel * self.data_parallel if self.gpus is None else self.gpus
+
+
+class EvaluationSpec(Frozen):
+    """Every checkpoint on every benchmark."""
+
+    benchmarks: tuple[str, ...] = Field(min_length=1)
+    """Names as `python -m harness prepare --list` prints them."""
+    checkpoints: Literal["all", "last"] | tuple[int, ...] = "all"
+    """Which checkpoints: all, the last, or these steps."""
+    base_model: bool = False
+    """Also evaluate the model before training (step 0)."""
+    tasks: Literal["per-benchmark", "one"] = "per-benchmark"
+    """One array task for each benchmark, or one for all of a checkpoint's."""
+    max_items: int | None = Field(default=None, ge=1)
+    """Only the first so many items of each benchmark: for trying things out."""
+    concurrency: int = Field(default=64, ge=1)
+    """Requests under way at once."""
+    request_timeout_minutes: float = Field(default=30, gt=0)
+    """One answer must come in this time."""
+    sampling: Sampling = Sampling()
+    server: ServerSpec = ServerSpec()
+    time_limit: TimeLimit | None = None
+    """Slurm time of a task; overrides the site's."""
+
+    @field_validator("benchmarks")
+    @classmethod
+    def _each_once(cls, benchmarks: tuple[str, ...]) -> tuple[str, ...]:
+        twice = sorted({name for name in benchmarks if benchmarks.count(name) > 1})
+        if twice:
+            raise ValueError(f"named twice: {', '.join(twice)}")
+        return benchmarks
+
+
+class Spec(Frozen):
+    """One experiment, as `jobs/*.yaml` describes it."""
+
+    name: RunName
+    """Name of the run; unset: the file's own."""
+    train: TrainSpec
+    evaluation: EvaluationSpec | None = None
+    """Unset: train only."""

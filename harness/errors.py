@@ -1,0 +1,81 @@
+"""Everything that goes wrong on purpose.
+
+    HarnessError
+    ├── UserError            the user's input is wrong; exit code 2, no traceback
+    ├── CommandError         a program we called failed; carries argv, code and both streams
+    ├── SchedulerError       Slurm (or the local runner) refused or cannot be asked
+    ├── JobError             work inside a job failed; names its log
+    │   ├── TrainingError
+    │   └── ServerError
+    ├── EvaluationError      an answer or a grade could not be had
+    └── ResultError          a file of results is missing, unreadable or contradicts itself
+
+`cli.py` prints a HarnessError as one message. Anything else is a bug and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+
+
+class HarnessError(Exception):
+    """Base of all expected errors; `str(error)` is what the user reads."""
+
+    exit_code = 1
+
+
+class UserError(HarnessError):
+    """A mistake in the user's input: where, what, how to cure it."""
+
+    exit_code = 2
+
+
+class CommandError(HarnessError):
+    """A program that we called failed."""
+
+    def __init__(self, argv: Sequence[str], code: int | None, stdout: str, stderr: str) -> None:
+        self.argv, self.code, self.stdout, self.stderr = list(argv), code, stdout, stderr
+        lines = [f"`{shlex.join(argv)}` " + (f"exited {code}" if code is not None else "timed out")]
+        lines += [
+            f"{name}: {text.strip()}"
+            for name, text in (("stdout", stdout), ("stderr", stderr))
+            if text.strip()
+        ]
+        super().__init__("\n".join(lines))
+
+
+class SchedulerError(HarnessError):
+    """The scheduler refused a request or cannot be asked."""
+
+
+class JobError(HarnessError):
+    """Work inside a job failed; `log` is where to read why."""
+
+    def __init__(self, message: str, log: Path | None = None) -> None:
+        self.log = log
+        super().__init__(f"{message}\nlog: {log}" if log else message)
+
+
+class TrainingError(JobError):
+    """The training process failed or left no usable state."""
+
+
+class ServerError(JobError):
+    """An inference server died, never became ready, or serves the wrong model."""
+
+
+class EvaluationError(HarnessError):
+    """A benchmark could not be generated or graded."""
+
+
+class ResultError(HarnessError):
+    """A results file is missing, unreadable or contradicts itself."""
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """`; did you mean 'x'?` for the closest known words, or an empty string."""
+    matches = get_close_matches(word, list(known), n=2, cutoff=0.6)
+    return f"; did you mean {' or '.join(repr(m) for m in matches)}?" if matches else ""

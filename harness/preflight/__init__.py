@@ -1,0 +1,1 @@
+"""Is this worth queueing? Checks on the login node, before anything is submitted."""

@@ -1,0 +1,1 @@
+"""Run folders -> one table -> what a person looks at."""

@@ -1,0 +1,76 @@
+"""A run, or a single metrics file -> one table in which nothing is left out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from harness.benchmarks.registry import BENCHMARKS
+from harness.results.table import Problem, Row, Table, long_csv_text, write_csv
+from harness.runs.checkpoints import complete_checkpoints
+from harness.runs.files import write_text
+from harness.runs.metrics import Metrics, read_metrics
+from harness.runs.paths import RunPaths, checkpoint_name, checkpoint_step
+from harness.scheduling.release import checkpoints_dir
+from harness.scheduling.status import RunStatus, run_status
+
+
+def collect_run(run: RunPaths, plot: bool = True) -> Table:
+    """The table of a run, every planned cell accounted for; also written into the run folder.
+
+    Raises ResultError when the manifest is unreadable.
+    """
+    table = run_table(run_status(run))
+    write_csv(run.results_csv, table)
+    write_text(run.results_long_csv, long_csv_text(table))
+    if plot and table.rows:
+        from harness.results.plots import plot_table
+
+        plot_table(table, headlines(table), run.results_plot)
+    return table
+
+
+def run_table(status: RunStatus) -> Table:
+    """The table of a run as it stands."""
+    run, plan = status.run, status.manifest.plan
+    metrics: dict[str, Metrics] = {c.name: {} for c in plan.checkpoints}
+    problems = []
+    for cell in status.cells:
+        name, benchmark = cell.cell.checkpoint, cell.cell.benchmark
+        if cell.state == "ok":
+            metrics[name] |= read_metrics(run.cell(name, benchmark).metrics)
+        else:
+            problems.append(Problem(name, benchmark, cell.state, cell.reason, cell.log))
+    rows = tuple(Row.of(run.name, c.name, c.step, metrics[c.name]) for c in plan.checkpoints)
+    return Table(rows, tuple(problems), len(status.cells), tuple(_notes(status)))
+
+
+def _notes(status: RunStatus) -> list[str]:
+    notes = [f"the scheduler could not be asked: {status.problem}"] if status.problem else []
+    for cell in status.cells:
+        for text in cell.record.facts.get("warnings", []) if cell.record else []:
+            notes.append(f"{cell.cell.checkpoint} x {cell.cell.benchmark}: {text}")
+    last = max((c.step for c in status.manifest.plan.checkpoints), default=0)
+    beyond = [s for s in complete_checkpoints(checkpoints_dir(status.run)) if s > last]
+    notes += [f"{checkpoint_name(step)} was written but not planned" for step in beyond if last]
+    return notes
+
+
+def headlines(table: Table) -> list[str]:
+    """`<benchmark>/<metric>` that a person looks at first, for the benchmarks in a table."""
+    names = dict.fromkeys(column.split("/")[0] for column in table.columns)
+    known = {**{b: m.headline for b, m in BENCHMARKS.items()}, **_FOREIGN_HEADLINES}
+    found = [f"{name}/{known[name]}" for name in names if name in known]
+    return [f for f in found if any(_matches(f, column) for column in table.columns)]
+
+
+_FOREIGN_HEADLINES = {"mmlu": "symbolic_correct", "arena-hard": "score", "mt-bench": "average"}
+
+
+def _matches(headline: str, column: str) -> bool:
+    benchmark, _, metric = headline.partition("/")
+    return column == f"{benchmark}/pass@1/{metric}"
+
+
+def collect_file(path: Path, name: str) -> Table:
+    """One metrics.json as a table of one row, named `name`. Raises ResultError."""
+    return Table((Row.of(name, name, checkpoint_step(name), read_metrics(path)),))

@@ -1,0 +1,81 @@
+"""Which checkpoints of a training run are whole: the marker, and what it says.
+
+The Trainer writes a checkpoint in place, file by file, so a folder's name proves nothing.
+A checkpoint counts only with its marker, written last, after every rank has written its part.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from harness.errors import ResultError
+from harness.runs.files import read_json, utc_now, write_json
+from harness.runs.paths import COMPLETE_MARKER, checkpoint_step
+
+_FINGERPRINT_BYTES = 1 << 20
+
+
+def fingerprint(model: Path) -> str:
+    """12 hex digits that tell one model folder from another.
+
+    SHA-256 over config.json, generation_config.json, the chat template and, of each weights
+    file, its name, size, first and last MiB: reading all of 100 GB would take minutes.
+    Raises ResultError when the folder has no config.json or no weights.
+    """
+    digest = hashlib.sha256()
+    weights = sorted([*model.glob("*.safetensors"), *model.glob("*.bin")])
+    weights = [w for w in weights if not w.name.startswith(("training_args", "optimizer"))]
+    if not (model / "config.json").is_file() or not weights:
+        raise ResultError(f"{model}: not a model folder (config.json and weights are expected)")
+    for name in ("config.json", "generation_config.json", "chat_template.jinja"):
+        file = model / name
+        digest.update(name.encode() + (file.read_bytes() if file.is_file() else b"-"))
+    for file in weights:
+        size = file.stat().st_size
+        digest.update(f"{file.name}:{size}".encode())
+        with file.open("rb") as stream:
+            digest.update(stream.read(_FINGERPRINT_BYTES))
+            if size > _FINGERPRINT_BYTES:
+                stream.seek(max(size - _FINGERPRINT_BYTES, _FINGERPRINT_BYTES))
+                digest.update(stream.read())
+    return digest.hexdigest()[:12]
+
+
+def mark_complete(checkpoint: Path, **facts: Any) -> None:
+    """Mark a checkpoint whole. Call it once every rank has written its part."""
+    write_json(
+        checkpoint / COMPLETE_MARKER,
+        {
+            "step": checkpoint_step(checkpoint.name),
+            "fingerprint": fingerprint(checkpoint),
+            "completed": utc_now(),
+            **facts,
+        },
+    )
+
+
+def read_marker(checkpoint: Path) -> dict[str, Any] | None:
+    """What the marker says; None when the checkpoint is not marked.
+
+    Raises ResultError when a marker is there but unreadable, or is of another step.
+    """
+    path = checkpoint / COMPLETE_MARKER
+    if not path.is_file():
+        return None
+    marker = read_json(path)
+    if not isinstance(marker, dict) or marker.get("step") != checkpoint_step(checkpoint.name):
+        raise ResultError(f"{path}: is not this checkpoint's marker: {json.dumps(marker)[:200]}")
+    return marker
+
+
+def complete_checkpoints(folder: Path) -> dict[int, Path]:
+    """Marked checkpoints of an output folder by step, in order of steps."""
+    found: dict[int, Path] = {}
+    for path in folder.glob("checkpoint-*"):
+        step = checkpoint_step(path.name)
+        if step is not None and read_marker(path) is not None:
+            found[step] = path
+    return dict(sorted(found.items()))

@@ -1,0 +1,95 @@
+"""Start an array as soon as its checkpoint is whole; leave none pending for ever."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from harness.config.load import load_spec
+from harness.errors import SchedulerError
+from harness.plan import PlannedJob, eval_job_name
+from harness.runs.checkpoints import complete_checkpoints
+from harness.runs.files import utc_now
+from harness.runs.metrics import TaskRecord, read_task, write_task
+from harness.runs.paths import RunPaths, checkpoint_name
+from harness.scheduling.local import LocalScheduler
+from harness.scheduling.manifest import Manifest, read_manifest
+from harness.scheduling.scheduler import Scheduler
+from harness.scheduling.slurm import SlurmScheduler
+
+
+def scheduler_of(run: RunPaths, manifest: Manifest) -> Scheduler:
+    """The scheduler that a run was submitted to."""
+    return SlurmScheduler() if manifest.scheduler == "slurm" else LocalScheduler(run)
+
+
+def checkpoints_dir(run: RunPaths) -> Path:
+    """Where the run's training writes checkpoints."""
+    output_dir = load_spec(run.spec).train.output_dir
+    return Path(output_dir) if output_dir else run.checkpoints
+
+
+def release_checkpoint(run_dir: str | Path, step: int) -> bool:
+    """Start the evaluation of a checkpoint while training goes on.
+
+    Returns whether there was an array to release. Raises SchedulerError when the scheduler cannot
+    be asked from here; nothing is lost then, the dependency resolves when training ends.
+    """
+    run = RunPaths(Path(run_dir))
+    manifest = read_manifest(run)
+    job_id = manifest.job_id(eval_job_name(checkpoint_name(step)))
+    if job_id is None:
+        return False
+    scheduler_of(run, manifest).release(job_id)
+    return True
+
+
+def close_run(run: RunPaths) -> str:
+    """After training has ended, however it ended: release arrays with a checkpoint, cancel others.
+
+    Cells whose checkpoint was never written are recorded as missing. Returns what was done.
+    Raises SchedulerError when the scheduler cannot be asked.
+    """
+    manifest = read_manifest(run)
+    scheduler = scheduler_of(run, manifest)
+    waiting = [job for job in manifest.plan.jobs if any(e.job == "train" for e in job.after)]
+    arrays = {job.name: job for job in waiting if job.work == "evaluate"}
+    ids = {name: manifest.job_id(name) for name in arrays}
+    states = scheduler.states(job_id for job_id in ids.values() if job_id)
+    complete = {checkpoint_name(step) for step in complete_checkpoints(checkpoints_dir(run))}
+    released, cancelled = [], []
+    for name, job in arrays.items():
+        job_id = ids[name]
+        if job_id is None:
+            raise SchedulerError(f"{name} was planned but never submitted")
+        pending = any(
+            state.phase == "pending"
+            for key, state in states.items()
+            if key.partition("_")[0] == job_id
+        )
+        if not pending:
+            continue
+        if job.tasks[0][0].checkpoint in complete:
+            scheduler.release(job_id)
+            released.append(name)
+        else:
+            _record_missing(run, job)
+            scheduler.cancel([job_id])
+            cancelled.append(name)
+    summary = f"released {len(released)}, cancelled {len(cancelled)}"
+    print(f"close: {summary}", *(f"  released {n}" for n in released),
+          *(f"  cancelled {n}: training left no checkpoint" for n in cancelled), sep="\n")  # fmt: skip
+    return summary
+
+
+def _record_missing(run: RunPaths, job: PlannedJob) -> None:
+    for task in job.tasks:
+        for cell in task:
+            paths = run.cell(cell.checkpoint, cell.benchmark)
+            if read_task(paths) is None:
+                now = utc_now()
+                reason = "training ended without this checkpoint"
+                write_task(
+                    paths,
+                    TaskRecord(state="missing", reason=reason, log=str(run.logs("train")),
+                               started=now, ended=now),
+                )  # fmt: skip

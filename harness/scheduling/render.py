@@ -1,0 +1,156 @@
+"""Plan -> the text of each script. Pure: the same plan gives the same text."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from jinja2 import Environment as Jinja
+from jinja2 import FileSystemLoader, StrictUndefined
+
+from harness.config.load import PROJECT_ROOT
+from harness.config.site import Environment, Site, SlurmOptions
+from harness.errors import UserError
+from harness.plan import Plan, PlannedJob
+from harness.runs.paths import RunPaths
+from harness.scheduling.environments import pyxis_flags, wrap
+
+TEMPLATES = PROJECT_ROOT / "templates" / "sbatch"
+Directive = tuple[str, str | None]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a run lies and what runs it: all that a script needs beside plan and site."""
+
+    run: RunPaths
+    project: Path = PROJECT_ROOT
+    python: str = sys.executable
+    """Used by roles for which the site names no environment."""
+    mounts: tuple[str, ...] = ()
+    """Folders that jobs read or write outside the run folder and the project."""
+
+
+def render(job: PlannedJob, plan: Plan, site: Site, place: Place) -> str:
+    """The script of one job, ready for sbatch. Raises UserError for an unusable run folder."""
+    _check_path(place.run.root)
+    environment = site.environment(job.role)
+    template = _jinja().get_template(f"{job.work}.sh.j2")
+    return template.render(
+        job=job,
+        plan=plan,
+        run=place.run,
+        project=str(place.project),
+        directives=directives(job, plan, place.run),
+        variables=environment.variables,
+        activate=() if environment.container else environment.activate,
+        launch=launch_command(job, environment, place),
+        describe=describe,
+    )
+
+
+def launch_command(job: PlannedJob, environment: Environment, place: Place) -> list[str]:
+    """srun and what it starts: submitit's own line, inside the role's environment."""
+    mounts = [str(place.run.root), str(place.project), *place.mounts]
+    named = environment.container or environment.activate
+    python = "python" if named else place.python
+    folder = place.run.logs(job.name)
+    inner = [python, "-u", "-m", "submitit.core._submit", str(folder)]
+    pattern = "%A_%a_%t_log" if job.is_array else "%j_%t_log"
+    srun = ["srun", "--unbuffered", "--kill-on-bad-exit=1"]
+    srun += [f"--output={folder / pattern}.out", f"--error={folder / pattern}.err"]
+    if environment.container and environment.runtime == "pyxis":
+        return [*srun, *pyxis_flags(environment, mounts), *inner]
+    if environment.container:
+        return [*srun, *wrap(environment, inner, mounts)]
+    return [*srun, *inner]
+
+
+def directives(job: PlannedJob, plan: Plan, run: RunPaths) -> list[Directive]:
+    """The #SBATCH options of a job, in the order in which a person reads them."""
+    options = job.options
+    folder = run.logs(job.name)
+    pattern = "%A_%a_0_log" if job.is_array else "%j_0_log"
+    lines: list[Directive] = [("job-name", f"{plan.name}:{job.name}")]
+    if job.is_array:
+        throttle = f"%{options.max_parallel_tasks}" if options.max_parallel_tasks else ""
+        lines.append(("array", f"0-{len(job.tasks) - 1}{throttle}"))
+    for name in ("partition", "account", "qos", "constraint", "reservation", "exclude"):
+        lines.append((name, getattr(options, name)))
+    lines += [("nodes", str(job.nodes)), ("ntasks-per-node", "1")]
+    lines += _gpu_directives(job, options)
+    lines += [("cpus-per-task", str(job.cpus_per_node))]
+    if options.mem_per_gpu_gb:
+        lines.append(("mem", f"{options.mem_per_gpu_gb * max(job.gpus_per_node, 1)}G"))
+    lines += [
+        ("time", options.time_limit),
+        ("signal", f"USR2@{options.signal_seconds}"),
+        ("output", f"{folder / pattern}.out"),
+        ("error", f"{folder / pattern}.err"),
+        ("open-mode", "append"),
+        ("requeue", ""),
+    ]
+    for name, value in options.extra.items():
+        if value is not False:
+            lines.append((name, "" if value is True else str(value)))
+    return [(name, value) for name, value in lines if value is not None]
+
+
+def _gpu_directives(job: PlannedJob, options: SlurmOptions) -> list[Directive]:
+    if not job.gpus_per_node:
+        return []
+    count = f"{options.gpu_type}:{job.gpus_per_node}" if options.gpu_type else job.gpus_per_node
+    if options.gres_style == "gres":
+        return [("gres", f"gpu:{count}")]
+    return [("gpus-per-node", str(count))]
+
+
+def describe(job: PlannedJob, plan: Plan) -> str:
+    """One line that says what a job is for."""
+    if job.work == "train":
+        return f"SFT, {plan.total_steps} steps on {job.nodes} x {job.gpus_per_node} GPUs"
+    if job.work == "evaluate":
+        benchmarks = ", ".join(cell.benchmark for task in job.tasks for cell in task)
+        return f"evaluate {job.tasks[0][0].checkpoint} on {benchmarks}"
+    if job.work == "close":
+        return "release or cancel the arrays that training left waiting"
+    return "collect every cell into one table"
+
+
+def quote(value: object) -> str:
+    """One value as one word of bash (and of an #SBATCH line). The only quoting there is."""
+    return shlex.quote(str(value))
+
+
+def wrap_words(words: Sequence[str]) -> str:
+    """A command over several lines, one word or `--option=value` a line, each quoted."""
+    return " \\\n    ".join(quote(word) for word in words)
+
+
+@lru_cache
+def _jinja() -> Jinja:
+    jinja = Jinja(
+        loader=FileSystemLoader(TEMPLATES),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,
+    )
+    jinja.filters["q"] = quote
+    jinja.filters["words"] = wrap_words
+    jinja.filters["comment"] = lambda text: " ".join(str(text).split())
+    return jinja
+
+
+def _check_path(path: Path) -> None:
+    bad = [c for c in str(path) if c in "%\\" or ord(c) < 32]
+    if bad:
+        raise UserError(
+            f"{path}: a run folder's path may not hold {bad[0]!r}: Slurm gives it a meaning of its "
+            "own in file names. Choose another runs_dir in site.yaml"
+        )

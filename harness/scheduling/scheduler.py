@@ -1,0 +1,67 @@
+"""What Slurm and the local scheduler have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from harness.config.site import Site
+from harness.plan import PlannedJob
+from harness.runs.paths import RunPaths
+
+Phase = Literal["pending", "running", "completed", "failed", "cancelled", "unknown"]
+
+
+@dataclass(frozen=True)
+class JobState:
+    """State of a job or array task: a phase, and Slurm's own words for it."""
+
+    phase: Phase
+    detail: str = ""
+
+    @property
+    def ended(self) -> bool:
+        return self.phase in ("completed", "failed", "cancelled")
+
+
+@dataclass(frozen=True)
+class Dependency:
+    """Wait for a submitted job: `afterok` or `afterany`."""
+
+    condition: str
+    job_id: str
+
+
+class Scheduler(Protocol):
+    """Submit, release, cancel, and tell states."""
+
+    name: Literal["slurm", "local"]
+
+    def submit(
+        self, run: RunPaths, job: PlannedJob, script: str, after: Sequence[Dependency], site: Site
+    ) -> str:
+        """Submit a rendered script; returns the job id. Raises SchedulerError."""
+
+    def start(self, run: RunPaths) -> None:
+        """Everything is submitted: begin, where that is not the scheduler's own business."""
+
+    def release(self, job_id: str) -> None:
+        """Clear a job's dependency so that it may start. Raises SchedulerError."""
+
+    def cancel(self, job_ids: Iterable[str]) -> None:
+        """Cancel jobs; ended ones are left as they are. Raises SchedulerError."""
+
+    def states(self, job_ids: Iterable[str]) -> dict[str, JobState]:
+        """States by job id, and by `<id>_<index>` for array tasks.
+
+        An id that the scheduler does not know is `unknown`, never ended.
+        Raises SchedulerError when it cannot be asked.
+        """
+
+
+def sbatch_options(after: Sequence[Dependency]) -> list[str]:
+    """The options that are known only on submission."""
+    if not after:
+        return []
+    return ["--dependency=" + ",".join(f"{d.condition}:{d.job_id}" for d in after)]

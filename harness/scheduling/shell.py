@@ -1,0 +1,33 @@
+"""The one door to other programs on the login node: argument lists, explicit errors."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Mapping, Sequence
+
+from harness.errors import CommandError
+
+DEFAULT_TIMEOUT_S = 60.0
+
+
+def call(
+    argv: Sequence[str],
+    *,
+    timeout: float = DEFAULT_TIMEOUT_S,
+    env: Mapping[str, str] | None = None,
+) -> str:
+    """Standard output of a program that must succeed.
+
+    Raises CommandError with command, exit code and both streams when it fails, hangs or is absent.
+    """
+    try:
+        done = subprocess.run(
+            list(argv), capture_output=True, text=True, timeout=timeout, check=False, env=env
+        )
+    except FileNotFoundError:
+        raise CommandError(argv, 127, "", f"{argv[0]}: no such program") from None
+    except subprocess.TimeoutExpired as error:
+        raise CommandError(argv, None, str(error.stdout or ""), str(error.stderr or "")) from None
+    if done.returncode != 0:
+        raise CommandError(argv, done.returncode, done.stdout, done.stderr)
+    return done.stdout

@@ -1,0 +1,130 @@
+"""The state of every planned job and cell: what its files say, and what the scheduler says."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from harness.errors import ResultError, SchedulerError
+from harness.plan import Cell, PlannedJob
+from harness.runs.checkpoints import read_marker
+from harness.runs.files import read_json
+from harness.runs.metrics import CellState, TaskRecord, read_metrics, read_task
+from harness.runs.paths import BASE, RunPaths
+from harness.scheduling.manifest import Manifest, read_manifest
+from harness.scheduling.release import checkpoints_dir, scheduler_of
+from harness.scheduling.scheduler import JobState
+
+_UNKNOWN = JobState("unknown")
+
+
+@dataclass(frozen=True)
+class CellStatus:
+    """One planned cell: its state, why, and the log that tells more."""
+
+    cell: Cell
+    state: CellState
+    reason: str = ""
+    log: str = ""
+    record: TaskRecord | None = None
+
+
+@dataclass(frozen=True)
+class RunStatus:
+    """A run as it stands."""
+
+    run: RunPaths
+    manifest: Manifest
+    jobs: dict[str, list[JobState]]
+    """By job name, one state per task."""
+    cells: list[CellStatus]
+    train: dict[str, object] = field(default_factory=dict)
+    """train/state.json; empty before training has begun."""
+    problem: str = ""
+    """Why the scheduler could not be asked; then states come from files alone."""
+
+    @property
+    def ended(self) -> bool:
+        """Every job has ended (never true when the scheduler cannot be asked)."""
+        return not self.problem and all(s.ended for states in self.jobs.values() for s in states)
+
+
+def run_status(run: RunPaths) -> RunStatus:
+    """Ask files and scheduler. Raises ResultError when the manifest is unreadable."""
+    manifest = read_manifest(run)
+    problem, found = "", {}
+    try:
+        ids = [s.id for s in manifest.submissions]
+        found = scheduler_of(run, manifest).states(ids)
+    except SchedulerError as error:
+        problem = str(error)
+    jobs = {job.name: _job_states(job, manifest, found) for job in manifest.plan.jobs}
+    cells = []
+    for cell in manifest.plan.cells:
+        job, index = manifest.plan.job_of(cell)
+        cells.append(_cell_status(run, manifest, cell, job, index, jobs[job.name][index]))
+    train: dict[str, object] = {}
+    if run.train_state.is_file():
+        train = read_json(run.train_state)
+    return RunStatus(run, manifest, jobs, cells, train, problem)
+
+
+def _job_states(job: PlannedJob, manifest: Manifest, found: dict[str, JobState]) -> list[JobState]:
+    job_id = manifest.job_id(job.name)
+    if job_id is None:
+        return [JobState("unknown", "never submitted")] * max(len(job.tasks), 1)
+    if not job.is_array:
+        return [found.get(job_id, _UNKNOWN)]
+    # An array cancelled before it started is told by sacct under its bare id.
+    whole = found.get(job_id, _UNKNOWN)
+    return [found.get(f"{job_id}_{index}", whole) for index in range(len(job.tasks))]
+
+
+def task_log(run: RunPaths, manifest: Manifest, job: PlannedJob, index: int) -> str:
+    """submitit's log of a task's errors."""
+    job_id = manifest.job_id(job.name) or "?"
+    stem = f"{job_id}_{index}" if job.is_array else job_id
+    return str(run.logs(job.name) / f"{stem}_0_log.err")
+
+
+def _cell_status(
+    run: RunPaths, manifest: Manifest, cell: Cell, job: PlannedJob, index: int, state: JobState
+) -> CellStatus:
+    log = task_log(run, manifest, job, index)
+    try:
+        record = read_task(run.cell(cell.checkpoint, cell.benchmark))
+    except ResultError as error:
+        return CellStatus(cell, "invalid", str(error), log)
+    if record is not None and record.state == "ok":
+        return _finished(run, cell, record, log)
+    if state.phase == "pending":
+        waits = "Dependency" in state.detail or state.detail.startswith("waits")
+        return CellStatus(cell, "waiting" if waits else "queued", state.detail, log, record)
+    if record is not None and record.state != "running":
+        return CellStatus(cell, record.state, record.reason, record.log or log, record)
+    if state.phase == "running":
+        if record is None and len(job.tasks[index]) > 1:
+            return CellStatus(cell, "queued", "its turn in the task has not come", log)
+        return CellStatus(cell, "running", "", log, record)
+    if state.phase == "unknown":
+        reason = state.detail or "the scheduler does not know its job"
+        return CellStatus(cell, "waiting" if record is None else "running", reason, log, record)
+    reason = f"its task ended without a result ({state.detail or state.phase})"
+    return CellStatus(cell, "failed", reason, log, record)
+
+
+def _finished(run: RunPaths, cell: Cell, record: TaskRecord, log: str) -> CellStatus:
+    """A cell that says ok: its metrics must be there, and its checkpoint still the same."""
+    try:
+        metrics = read_metrics(run.cell(cell.checkpoint, cell.benchmark).metrics)
+        if cell.benchmark not in metrics:
+            raise ResultError(f"metrics.json has no {cell.benchmark}")
+        if cell.checkpoint != BASE:
+            marker = read_marker(checkpoints_dir(run) / cell.checkpoint)
+            now = marker and marker.get("fingerprint")
+            # A checkpoint pruned after its evaluation leaves its numbers valid.
+            if now and now != record.facts.get("fingerprint"):
+                reason = f"made by {record.facts.get('fingerprint')}, the checkpoint is {now} now"
+                return CellStatus(cell, "stale", reason, log, record)
+    except ResultError as error:
+        return CellStatus(cell, "invalid", str(error), log, record)
+    return CellStatus(cell, "ok", record.reason, record.log or log, record)

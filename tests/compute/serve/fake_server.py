@@ -1,0 +1,97 @@
+"""An OpenAI-compatible server that misbehaves on demand; standard library only.
+
+python fake_server.py '{"option": value}' vllm serve ... --served-model-name N --port P
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+OPTIONS: dict[str, Any] = json.loads(sys.argv[1])
+COMMAND = sys.argv[2:]
+STARTED = time.monotonic()
+
+
+def flag(name: str) -> str:
+    return COMMAND[COMMAND.index(name) + 1]
+
+
+def daemon() -> None:
+    """Fork twice into another session, ignore TERM, live for ever: what engines leave behind."""
+    if os.fork():
+        return
+    os.setsid()
+    if os.fork():
+        os._exit(0)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    Path(OPTIONS["daemon"]).write_text(str(os.getpid()))
+    while True:
+        time.sleep(3600)
+
+
+class Handler(BaseHTTPRequestHandler):
+    def log_message(self, format: str, *args: Any) -> None:
+        print(format % args, flush=True)
+
+    def reply(self, code: int, body: Any) -> None:
+        data = json.dumps(body).encode()
+        self.send_response(code)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def allowed(self) -> bool:
+        key = os.environ.get("VLLM_API_KEY")
+        sent = self.headers.get("Authorization")
+        if OPTIONS.get("open") or sent == f"Bearer {key}":
+            return True
+        self.reply(401, {"error": "Unauthorized"})
+        return False
+
+    def do_GET(self) -> None:
+        if self.path == "/health":
+            hang_file = OPTIONS.get("hang_file")
+            while hang_file and Path(hang_file).exists():
+                time.sleep(0.05)
+            late = time.monotonic() - STARTED < OPTIONS.get("healthy_after", 0)
+            self.reply(503 if late else 200, {})
+        elif self.allowed():
+            name = OPTIONS.get("model", flag("--served-model-name"))
+            self.reply(200, {"data": [{"id": name}]})
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        if OPTIONS.get("die_on_request"):
+            print("engine core died", flush=True)
+            os._exit(7)
+        if self.allowed():
+            code = OPTIONS.get("completion", 200)
+            message = {"role": "assistant", "content": "hello", "asked": json.loads(body)}
+            self.reply(code, {"choices": [{"message": message}]})
+
+
+def main() -> None:
+    print("key in the log:", os.environ.get("VLLM_API_KEY"), flush=True)
+    if "daemon" in OPTIONS:
+        daemon()
+    if "print_and_die" in OPTIONS:
+        print(OPTIONS["print_and_die"], flush=True)
+        sys.exit(3)
+    port = int(flag("--port"))
+    if port == OPTIONS.get("taken"):
+        print(f"OSError: [Errno 98] Address already in use: 127.0.0.1:{port}", flush=True)
+        sys.exit(1)
+    if OPTIONS.get("never_open"):
+        time.sleep(3600)
+    ThreadingHTTPServer.allow_reuse_port = False
+    ThreadingHTTPServer(("127.0.0.1", port), Handler).serve_forever()
+
+
+main()

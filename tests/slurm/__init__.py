@@ -1,0 +1,1 @@
+"""A private, real Slurm for the tests: see cluster.py."""
