@@ -9,6 +9,11 @@ from pathlib import Path
 
 ENDOFTEXT, IM_START, IM_END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
 SPECIAL_TOKENS = (ENDOFTEXT, IM_START, IM_END)
+_QWEN_SPLIT = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"
+    r"|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+"""Qwen's own: a run of line ends stays one piece, whatever follows."""
 ADDED_TOKENS = ("<think>", "</think>", "<tool_call>", "</tool_call>")
 _CORPUS = (
     "What is the sum of two and three? The answer is five.",
@@ -18,17 +23,18 @@ _CORPUS = (
 )
 
 
-def make_tiny_model(folder: Path, *, chat_template: str | None = None, seed: int = 0) -> Path:
-    """Write a random Qwen3 of about 0.2 million parameters, with its tokenizer; returns the folder.
-
-    As Qwen's base models do, it ends text with `<|endoftext|>`, not with a chat's `<|im_end|>`.
-    """
-    import torch
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-    from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
+def make_tiny_tokenizer(folder: Path, *, chat_template: str | None = None) -> Path:
+    """Write a byte-level BPE tokenizer of about 400 tokens, with Qwen's special ones."""
+    from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
 
     core = Tokenizer(models.BPE())
-    core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    core.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(_QWEN_SPLIT), behavior="isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
     core.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=400,
@@ -47,6 +53,20 @@ def make_tiny_model(folder: Path, *, chat_template: str | None = None, seed: int
     )
     if chat_template is not None:
         tokenizer.chat_template = chat_template
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def make_tiny_model(folder: Path, *, chat_template: str | None = None, seed: int = 0) -> Path:
+    """Write a random Qwen3 of about 0.1 million parameters, with its tokenizer; returns the folder.
+
+    As Qwen's base models do, it ends text with `<|endoftext|>`, not with a chat's `<|im_end|>`.
+    """
+    import torch
+    from transformers import AutoTokenizer, Qwen3Config, Qwen3ForCausalLM
+
+    make_tiny_tokenizer(folder, chat_template=chat_template)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
     config = Qwen3Config(
         vocab_size=-(-len(tokenizer) // 64) * 64,
         hidden_size=64,
@@ -65,7 +85,6 @@ def make_tiny_model(folder: Path, *, chat_template: str | None = None, seed: int
     model = Qwen3ForCausalLM(config)
     model.generation_config.eos_token_id = tokenizer.eos_token_id
     model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
     return folder
 
 

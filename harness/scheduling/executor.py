@@ -34,7 +34,7 @@ class RenderedExecutor(SlurmExecutor):
         super().__init__(folder, max_num_timeout=1000)
         self._script = script
         self._array = array
-        self.update_parameters(timeout_min=minutes)
+        self.update_parameters(time=minutes)
 
     @classmethod
     def affinity(cls) -> int:

@@ -47,7 +47,7 @@ def _lines(status: RunStatus) -> dict[str, str]:
         elif job.work != "evaluate" and states[0].phase in ("running", "failed", "cancelled"):
             lines[name] = f"{states[0].phase} {states[0].detail}".strip()
     for cell in status.cells:
-        text = cell.state
+        text: str = cell.state
         if cell.state not in ("ok", "waiting", "queued", "running") and cell.reason:
             text += f" ({cell.reason})"
         if cell.state not in ("waiting", "queued"):

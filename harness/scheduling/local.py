@@ -211,6 +211,7 @@ def enqueue(run: RunPaths, script: Path, dependency: str) -> str:
     tasks = (
         int(options["array"].partition("%")[0].partition("-")[2]) + 1 if "array" in options else 1
     )
+    pending: list[Phase] = ["pending"] * tasks
     pairs = [part.partition(":") for part in dependency.split(",") if part]
     with _changing(run) as box:
         job = QueuedJob(
@@ -220,7 +221,7 @@ def enqueue(run: RunPaths, script: Path, dependency: str) -> str:
             array="array" in options,
             minutes=minutes(options["time"]),
             after=tuple((condition, on) for condition, _, on in pairs),
-            phases=("pending",) * tasks,
+            phases=tuple(pending),
             details=("",) * tasks,
         )
         box[0] = box[0].model_copy(update={"jobs": (*box[0].jobs, job)})

@@ -48,26 +48,41 @@ def render(job: PlannedJob, plan: Plan, site: Site, place: Place) -> str:
         directives=directives(job, plan, place.run),
         variables=environment.variables,
         activate=() if environment.container else environment.activate,
-        launch=launch_command(job, environment, place),
+        srun=srun_options(job, environment, place),
+        command=job_command(job, environment, place),
         describe=describe,
     )
 
 
-def launch_command(job: PlannedJob, environment: Environment, place: Place) -> list[str]:
-    """srun and what it starts: submitit's own line, inside the role's environment."""
-    mounts = [str(place.run.root), str(place.project), *place.mounts]
+def srun_options(job: PlannedJob, environment: Environment, place: Place) -> list[str]:
+    """srun's own options. Since Slurm 22.05 it no longer takes --cpus-per-task from sbatch."""
+    folder = place.run.logs(job.name)
+    pattern = "%A_%a_%t_log" if job.is_array else "%j_%t_log"
+    options = [
+        "--unbuffered",
+        "--kill-on-bad-exit=1",
+        f"--cpus-per-task={job.cpus_per_node}",
+        f"--output={folder / pattern}.out",
+        f"--error={folder / pattern}.err",
+        "--open-mode=append",
+    ]
+    if environment.container and environment.runtime == "pyxis":
+        options += pyxis_flags(environment, _mounts(place))
+    return options
+
+
+def job_command(job: PlannedJob, environment: Environment, place: Place) -> list[str]:
+    """What srun starts: submitit's own line, inside the role's container if it has one."""
     named = environment.container or environment.activate
     python = "python" if named else place.python
-    folder = place.run.logs(job.name)
-    inner = [python, "-u", "-m", "submitit.core._submit", str(folder)]
-    pattern = "%A_%a_%t_log" if job.is_array else "%j_%t_log"
-    srun = ["srun", "--unbuffered", "--kill-on-bad-exit=1"]
-    srun += [f"--output={folder / pattern}.out", f"--error={folder / pattern}.err"]
-    if environment.container and environment.runtime == "pyxis":
-        return [*srun, *pyxis_flags(environment, mounts), *inner]
-    if environment.container:
-        return [*srun, *wrap(environment, inner, mounts)]
-    return [*srun, *inner]
+    inner = [python, "-u", "-m", "submitit.core._submit", str(place.run.logs(job.name))]
+    if environment.container and environment.runtime != "pyxis":
+        return wrap(environment, inner, _mounts(place))
+    return inner
+
+
+def _mounts(place: Place) -> list[str]:
+    return [str(place.run.root), str(place.project), *place.mounts]
 
 
 def directives(job: PlannedJob, plan: Plan, run: RunPaths) -> list[Directive]:
@@ -126,9 +141,9 @@ def quote(value: object) -> str:
     return shlex.quote(str(value))
 
 
-def wrap_words(words: Sequence[str]) -> str:
-    """A command over several lines, one word or `--option=value` a line, each quoted."""
-    return " \\\n    ".join(quote(word) for word in words)
+def words(command: Sequence[str]) -> str:
+    """A command as one line of bash, each word quoted."""
+    return " ".join(quote(word) for word in command)
 
 
 @lru_cache
@@ -142,7 +157,7 @@ def _jinja() -> Jinja:
         autoescape=False,
     )
     jinja.filters["q"] = quote
-    jinja.filters["words"] = wrap_words
+    jinja.filters["words"] = words
     jinja.filters["comment"] = lambda text: " ".join(str(text).split())
     return jinja
 

@@ -14,15 +14,10 @@ this process ends in any other way, SIGKILL included.
 
 from __future__ import annotations
 
-import contextlib
-import json
 import os
-import random
 import secrets
 import shutil
-import socket
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -30,116 +25,21 @@ from pathlib import Path
 from types import TracebackType
 
 from .configuration import ACCOUNT, CLUSTER, NODES, write_configuration
+from .daemons import Daemons
+from .machine import (
+    PATH,
+    Ports,
+    SlurmStartError,
+    answers,
+    directory_of,
+    missing,
+    place,
+    processes_of,
+)
 from .supervisor import descendants, kill, parents
 
-PACKAGES = "slurm-wlm slurmdbd munge mariadb-server"
-INSTALL = f"apt-get install -y --no-install-recommends {PACKAGES}"
-PROGRAMS = (
-    *("slurmctld", "slurmd", "slurmdbd", "munged", "mariadbd", "mariadb-install-db"),
-    *("sbatch", "srun", "squeue", "sacct", "sacctmgr", "scontrol", "scancel", "sinfo"),
-)
-PATH = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/local/sbin", "/usr/sbin"))
 # What a Slurm around the tests (or the user's own defaults) would change in our commands.
 FOREIGN = ("SLURM_", "SBATCH_", "SALLOC_", "SRUN_", "SQUEUE_", "SACCT_", "SINFO_", "SCANCEL_")
-
-
-class SlurmStartError(RuntimeError):
-    """A daemon of the private cluster did not come up; the message ends with its log's tail."""
-
-
-def missing() -> str | None:
-    """Why a private cluster cannot be started here, with the cure; None when it can."""
-    absent = [name for name in PROGRAMS if shutil.which(name, path=PATH) is None]
-    if absent:
-        return f"a private Slurm needs {', '.join(absent)}: run `{INSTALL}` as root"
-    if os.geteuid() != 0:
-        return "a private Slurm needs root (slurmd starts jobs for their users)"
-    return None
-
-
-class Ports:
-    """Free TCP ports that no other PrivateSlurm of this machine takes while they are held.
-
-    Each is claimed by an abstract Unix socket, which the kernel frees with this process, and lies
-    below the ephemeral range, so that no outgoing connection takes it between test and use.
-    """
-
-    def __init__(self) -> None:
-        self.claims: list[socket.socket] = []
-
-    def take(self) -> int:
-        for port in random.sample(range(20000, 32000), 2000):
-            claim = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-            with socket.socket() as probe:
-                try:
-                    claim.bind(f"\0private-slurm-port-{port}")
-                    probe.bind(("0.0.0.0", port))
-                except OSError:
-                    claim.close()
-                    continue
-            self.claims.append(claim)
-            return port
-        raise SlurmStartError("no free TCP port between 20000 and 32000")
-
-    def release(self) -> None:
-        for claim in self.claims:
-            claim.close()
-        self.claims.clear()
-
-
-def processes_of(folder: Path) -> list[tuple[int, str]]:
-    """(pid, command line) of each process that has `folder` in its arguments or environment."""
-    mark = os.fsencode(folder)
-    found = []
-    for entry in os.listdir("/proc"):
-        if entry.isdigit() and int(entry) != os.getpid():
-            try:
-                arguments = Path("/proc", entry, "cmdline").read_bytes()
-                environment = Path("/proc", entry, "environ").read_bytes()
-            except OSError:
-                continue  # it ended while we were looking
-            if mark in arguments or mark in environment:
-                found.append((int(entry), arguments.replace(b"\0", b" ").decode(errors="replace")))
-    return found
-
-
-def _place() -> str:
-    """Where the folder goes: memory, if it has room and lets batch scripts run, else /tmp.
-
-    The many fsyncs of MariaDB take 5 s on a disk. Not TMPDIR: a Unix socket's path has 107 bytes.
-    """
-    try:
-        memory = os.statvfs("/dev/shm")
-    except OSError:
-        return "/tmp"
-    room = memory.f_bavail * memory.f_frsize
-    return "/dev/shm" if room > 2**29 and not memory.f_flag & os.ST_NOEXEC else "/tmp"
-
-
-def _end(supervisor: subprocess.Popen[bytes]) -> None:
-    """Tell the supervisor to end all its daemons, then itself; wait until it has."""
-    assert supervisor.stdin is not None and supervisor.stdout is not None
-    try:
-        with contextlib.suppress(OSError):  # it has ended already
-            supervisor.stdin.write(json.dumps({"do": "stop"}).encode() + b"\n")
-            supervisor.stdin.close()
-        supervisor.wait(40)
-    finally:
-        supervisor.kill()  # its daemons then die by PR_SET_PDEATHSIG
-        supervisor.wait()
-        supervisor.stdout.close()
-
-
-def _directory(pid: int) -> Path | None:
-    try:
-        return Path(os.readlink(f"/proc/{pid}/cwd"))
-    except OSError:
-        return None  # it has ended
-
-
-def _answers(address: Path) -> bool:
-    with socket.socket(socket.AF_UNIX) as probe:
-        return probe.connect_ex(str(address)) == 0
 
 
 class PrivateSlurm:
@@ -158,8 +58,9 @@ class PrivateSlurm:
         self.folder = Path()
         self.env: dict[str, str] = {}
         self._ports = Ports()
-        self._supervisor: subprocess.Popen[bytes] | None = None
+        self._daemons: Daemons | None = None
         self._slurmd: dict[str, int] = {}
+        self._complaint = ""
 
     def __enter__(self) -> PrivateSlurm:
         return self.start()
@@ -181,7 +82,7 @@ class PrivateSlurm:
         """
         if reason := missing():
             raise SlurmStartError(reason)
-        if self._supervisor is not None:
+        if self._daemons is not None:
             raise SlurmStartError("this cluster is already running")
         try:
             self._start(time.monotonic() + timeout)
@@ -191,30 +92,30 @@ class PrivateSlurm:
         return self
 
     def _start(self, deadline: float) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="private-slurm-", dir=_place()))
+        self.folder = Path(tempfile.mkdtemp(prefix="private-slurm-", dir=place()))
         self.folder.chmod(0o755)  # munged insists that nobody else writes to it
         self.env = {"SLURM_CONF": str(self.folder / "slurm.conf")}
         write_configuration(self.folder, self._ports.take, self.node_timeout, self.requeue_delay)
-        supervisor = str(Path(__file__).with_name("supervisor.py"))
-        self._supervisor = subprocess.Popen(
-            [sys.executable, "-I", supervisor, str(self.folder), str(os.getpid())],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            start_new_session=True,  # Ctrl-C in the terminal is for the tests, not for the daemons
-        )
+        self._daemons = Daemons(self.folder, self._daemon_env())
         self._start_munged()
         self._start_database(deadline)
-        self._spawn("slurmdbd", ["slurmdbd", "-D"])
+        self._daemons.spawn("slurmdbd", "slurmdbd", "-D")
         self._until(lambda: self._succeeds("sacctmgr", "-n", "list", "user"), deadline, "slurmdbd")
-        self.run("sacctmgr", "-i", "add", "cluster", CLUSTER)
-        self.run("sacctmgr", "-i", "add", "account", ACCOUNT)
-        own = [f"account={ACCOUNT}", f"defaultaccount={ACCOUNT}"]
-        self.run("sacctmgr", "-i", "add", "user", "root", *own)
-        self._spawn("slurmctld", ["slurmctld", "-D"])
+        self._add_accounts()
+        self._daemons.spawn("slurmctld", "slurmctld", "-D")
         self._until(lambda: self._succeeds("scontrol", "ping"), deadline, "slurmctld")
         for node in NODES:
             self.start_slurmd(node)
         self._until(lambda: set(self.node_states().values()) == {"idle"}, deadline, "slurmd.gpu1")
+
+    def _add_accounts(self) -> None:
+        own = [f"account={ACCOUNT}", f"defaultaccount={ACCOUNT}"]
+        try:
+            self.run("sacctmgr", "-i", "add", "cluster", CLUSTER)
+            self.run("sacctmgr", "-i", "add", "account", ACCOUNT)
+            self.run("sacctmgr", "-i", "add", "user", "root", *own)
+        except RuntimeError as error:
+            raise SlurmStartError(f"{error}\n{self.log_tail('slurmdbd')}") from error
 
     def _start_munged(self) -> None:
         key = self.folder / "munge.key"
@@ -223,7 +124,7 @@ class PrivateSlurm:
         names = {"key-file": "key", "socket": "socket", "pid-file": "pid"}
         names |= {"seed-file": "seed", "log-file": "log"}
         options = [f"--{option}={self.folder}/munge.{end}" for option, end in names.items()]
-        self._spawn("munged", ["munged", "--foreground", *options])
+        self._running().spawn("munged", "munged", "--foreground", *options)
 
     def _start_database(self, deadline: float) -> None:
         data = self.folder / "mariadb"
@@ -242,38 +143,31 @@ class PrivateSlurm:
         address = self.folder / "mariadb.socket"
         own = ["--no-defaults", "--skip-networking", f"--socket={address}"]
         own += [f"--pid-file={self.folder}/mariadb.pid", "--innodb-lock-wait-timeout=900"]
-        self._spawn("mariadbd", ["mariadbd", *own, *common])
-        self._until(lambda: _answers(address), deadline, "mariadbd")
+        self._running().spawn("mariadbd", "mariadbd", *own, *common)
+        self._until(lambda: answers(address), deadline, "mariadbd")
 
     def stop(self) -> None:
         """End every process of the cluster and remove its folder. May be called at any time."""
-        supervisor, self._supervisor = self._supervisor, None
+        daemons, self._daemons = self._daemons, None
         try:
-            if supervisor is not None:
-                _end(supervisor)
+            if daemons is not None:
+                daemons.stop()
         finally:
             if self.env:
-                kill({pid for pid, _ in processes_of(self.folder)})  # none, unless that failed
                 shutil.rmtree(self.folder, ignore_errors=True)
             self.env = {}
             self._slurmd.clear()
             self._ports.release()
 
-    def _succeeds(self, *argv: str) -> bool:
-        return self.attempt(*argv).returncode == 0
+    def _running(self) -> Daemons:
+        if self._daemons is None:
+            raise RuntimeError("this cluster is not running")
+        return self._daemons
 
-    def _ask(self, **request: object) -> dict[str, object]:
-        assert self._supervisor is not None, "the cluster is not running"
-        assert self._supervisor.stdin is not None and self._supervisor.stdout is not None
-        self._supervisor.stdin.write(json.dumps(request).encode() + b"\n")
-        self._supervisor.stdin.flush()
-        line = self._supervisor.stdout.readline()
-        if not line:
-            raise SlurmStartError("the supervisor of the private cluster has ended")
-        answer: dict[str, object] = json.loads(line)
-        if "error" in answer:
-            raise SlurmStartError(str(answer["error"]))
-        return answer
+    def _succeeds(self, *argv: str) -> bool:
+        done = self.attempt(*argv)
+        self._complaint = done.stderr.strip()
+        return done.returncode == 0
 
     def _daemon_env(self) -> dict[str, str]:
         return {
@@ -285,39 +179,18 @@ class PrivateSlurm:
             **self.env,
         }
 
-    def _spawn(self, name: str, argv: list[str], cwd: Path | None = None) -> int:
-        program = shutil.which(argv[0], path=PATH)
-        assert program is not None
-        log = str(self.folder / f"{name}.log")
-        argv = [program, *argv[1:]]
-        pid = self._ask(
-            do="spawn",
-            name=name,
-            argv=argv,
-            env=self._daemon_env(),
-            log=log,
-            cwd=str(cwd or self.folder),
-        )["pid"]
-        assert isinstance(pid, int)
-        return pid
-
     def _until(self, ready: Callable[[], bool], deadline: float, name: str) -> None:
         """Wait for a daemon; raise with its log when it, or any other, ends or when time is up."""
         while not ready():
-            if ended := self._ask(do="exited"):
-                name, code = next(iter(ended.items()))
-                raise SlurmStartError(f"{name} ended with code {code}:\n{self.log_tail(name)}")
+            self._running().check()
             if time.monotonic() > deadline:
-                raise SlurmStartError(f"{name} did not get ready:\n{self.log_tail(name)}")
+                seen = f"{self._complaint}\n{self.log_tail(name)}"
+                raise SlurmStartError(f"{name} did not get ready:\n{seen}")
             time.sleep(0.05)
 
     def log_tail(self, name: str, lines: int = 25) -> str:
         """The last lines a daemon wrote: munged, mariadbd, slurmdbd, slurmctld, slurmd.gpu1…"""
-        try:
-            text = (self.folder / f"{name}.log").read_text(errors="replace")
-        except OSError as error:
-            return f"(no log: {error})"
-        return "\n".join(text.splitlines()[-lines:])
+        return self._running().log_tail(name, lines)
 
     # Talking to it.
 
@@ -346,12 +219,9 @@ class PrivateSlurm:
 
     def submit(self, *options: str, script: str | None = None) -> str:
         """The id of a new job: `script` on sbatch's stdin, or a --wrap among the options."""
-        default = (
-            ["--output=/dev/null"] if not any(o.startswith(("-o", "--ou")) for o in options) else []
-        )
-        return (
-            self.run("sbatch", "--parsable", *default, *options, stdin=script).strip().split(";")[0]
-        )
+        output = [] if any(o.startswith(("-o", "--ou")) for o in options) else ["-o", "/dev/null"]
+        answer = self.run("sbatch", "--parsable", *output, *options, stdin=script)
+        return answer.strip().split(";")[0]
 
     def wait_until(
         self, predicate: Callable[[], bool], timeout: float = 30, what: str = ""
@@ -370,8 +240,10 @@ class PrivateSlurm:
         Without arguments: of all jobs. A job the controller does not know is absent.
         """
         chosen = ["-j", ",".join(jobs)] if jobs else []
-        text = self.attempt("squeue", "-h", "-a", "-r", "-t", "all", "-o", "%i|%T", *chosen).stdout
-        return dict(line.strip().split("|") for line in text.splitlines())
+        done = self.attempt("squeue", "-h", "-a", "-r", "-t", "all", "-o", "%i|%T", *chosen)
+        if done.returncode != 0 and "Invalid job id" not in done.stderr:
+            raise RuntimeError(f"squeue: {done.stderr.strip()}")
+        return dict(line.strip().split("|") for line in done.stdout.splitlines())
 
     def wait_for(self, job: str, *states: str, timeout: float = 30) -> None:
         """Until every task of `job` is in one of `states`."""
@@ -388,7 +260,7 @@ class PrivateSlurm:
         return dict(field.split("=", 1) for field in text.split() if "=" in field)
 
     def expire(self, job: str) -> None:
-        """Let a running job reach its time limit now: it ends as TIMEOUT within seconds."""
+        """Let a running job reach its time limit now; slurmctld looks every 30 s, then it is TIMEOUT."""
         self.run("scontrol", "update", f"jobid={job}", "EndTime=now")
 
     # Nodes.
@@ -400,9 +272,9 @@ class PrivateSlurm:
 
     def start_slurmd(self, node: str) -> None:
         """Start the daemon of a node (again)."""
-        self._slurmd[node] = self._spawn(
-            f"slurmd.{node}", ["slurmd", "-D", "-N", node], self._spool(node)
-        )
+        spool = self._spool(node)
+        argv = ("slurmd", "-D", "-N", node)
+        self._slurmd[node] = self._running().spawn(f"slurmd.{node}", *argv, cwd=spool)
 
     def kill_slurmd(self, node: str, report: bool = True) -> None:
         """Lose a node as in a power cut: its daemon, its steps and the processes of its jobs.
@@ -412,7 +284,7 @@ class PrivateSlurm:
         """
         kill({self._slurmd.pop(node)})
         steps = {
-            pid for pid, _ in processes_of(self.folder) if _directory(pid) == self._spool(node)
+            pid for pid, _ in processes_of(self.folder) if directory_of(pid) == self._spool(node)
         }
         lost = steps | {child for pid in steps for child in descendants(pid)}
         kill(lost)

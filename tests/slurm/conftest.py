@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from .cluster import FOREIGN, PrivateSlurm, missing
+from .cluster import FOREIGN, PrivateSlurm
+from .machine import missing
 
 
 @pytest.fixture(scope="session")

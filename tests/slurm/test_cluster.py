@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from . import cluster, configuration
-from .cluster import PrivateSlurm, SlurmStartError, processes_of
+from .cluster import PrivateSlurm
+from .machine import SlurmStartError, processes_of
 
 ENDED = ("COMPLETED", "FAILED", "TIMEOUT", "CANCELLED", "NODE_FAIL", "PREEMPTED")
 

@@ -84,7 +84,8 @@ class ServerProcess:
 
     def _give(self, order: dict[str, object]) -> int:
         stdin, stdout = self._supervisor.stdin, self._supervisor.stdout
-        assert stdin is not None and stdout is not None
+        assert stdin is not None
+        assert stdout is not None
         try:
             stdin.write(json.dumps(order).encode() + b"\n")
             stdin.flush()
@@ -127,7 +128,8 @@ class ServerProcess:
 
     def _stop(self) -> None:
         process = self._supervisor
-        assert process.stdin is not None and process.stdout is not None
+        assert process.stdin is not None
+        assert process.stdout is not None
         with contextlib.suppress(OSError):
             process.stdin.close()  # the sign to stop
         try:

@@ -44,7 +44,7 @@ class ScriptArguments:
 
 
 @dataclass
-class TrainingConfig(SFTConfig):
+class TrainingConfig(SFTConfig):  # type: ignore[misc]
     """SFTConfig with one name for activation checkpointing, and no silent training on CPU."""
 
     def __post_init__(self) -> None:

@@ -38,7 +38,7 @@ class StopRequest:
         self.received = number
 
 
-class StopTogether(TrainerCallback):
+class StopTogether(TrainerCallback):  # type: ignore[misc]
     """After each step, if any rank was told to stop, all save the same checkpoint and stop.
 
     A rank that stopped alone would leave the others waiting in a collective for ever.
@@ -70,7 +70,7 @@ class StopTogether(TrainerCallback):
         return bool(flag.item())
 
 
-class RunLog(TrainerCallback):
+class RunLog(TrainerCallback):  # type: ignore[misc]
     """Rank 0 writes `train/log.jsonl` and `train/state.json`, and prints a line of progress."""
 
     def __init__(self, log: Path, state: Path, attempt: str) -> None:
@@ -174,7 +174,7 @@ def progress_line(entry: dict[str, Any], max_steps: int) -> str:
 def peak_memory_gb(device: torch.device) -> float:
     """Peak memory of this process so far, in GB: of its GPU, or resident on CPU."""
     if device.type == "cuda":
-        return round(torch.cuda.max_memory_allocated(device) / 1e9, 3)
+        return round(int(torch.cuda.max_memory_allocated(device)) / 1e9, 3)
     return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9, 3)
 
 

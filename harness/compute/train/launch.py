@@ -10,6 +10,9 @@ from typing import Any
 
 from harness.config.spec import TrainSpec
 
+ATTEMPT_VARIABLE = "HARNESS_TRAIN_ATTEMPT"
+"""Names one start of the job, in the environment of all its processes."""
+
 SHUTDOWN_SECONDS = 120
 """Seconds that the launcher grants workers after TERM, for a step and a save."""
 
@@ -102,7 +105,7 @@ def environment(
 ) -> dict[str, str]:
     """The launcher's environment: what is there already, and what training needs."""
     added = {
-        "HARNESS_TRAIN_ATTEMPT": attempt,
+        ATTEMPT_VARIABLE: attempt,
         "TORCH_ELASTIC_SHUTDOWN_TIMEOUT": str(SHUTDOWN_SECONDS),
         "PYTHONUNBUFFERED": "1",
         "TOKENIZERS_PARALLELISM": "false",

@@ -2,118 +2,118 @@
 
 from __future__ import annotations
 
-import os
+import contextlib
 import signal
 import subprocess
 import sys
+import threading
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 
 import psutil
 
-STOP_SIGNALS = (signal.SIGUSR2, signal.SIGTERM)
+from harness.compute.train.launch import ATTEMPT_VARIABLE
+
 TAIL_LINES = 40
-_KILL_AFTER_SECONDS = 10.0
+_POLL_SECONDS = 0.5
+_KILL_AFTER_SECONDS = 5.0
 
 
 class Launcher:
-    """A running `accelerate launch` and its workers, which live in sessions of their own."""
+    """A running `accelerate launch`, whose workers live in process sessions of their own."""
 
-    def __init__(self, process: subprocess.Popen[str]) -> None:
-        self._process = process
-        self._seen: set[psutil.Process] = set()
+    def __init__(self, process: subprocess.Popen[str], attempt: str) -> None:
+        self._process, self._attempt = process, attempt
+        self._told: set[psutil.Process] = set()
         self.stop_requested = False
         self.tail: deque[str] = deque(maxlen=TAIL_LINES)
+        self._reader = threading.Thread(target=self._copy_output, daemon=True)
+        self._reader.start()
 
     def request_stop(self, *_: object) -> None:
-        """Tell the workers to save and stop; the launcher itself would die of USR2."""
+        """Tell the workers to save and stop. A signal handler, so it only sends signals."""
         self.stop_requested = True
-        for worker in self.workers():
-            with _gone():
-                worker.send_signal(signal.SIGUSR2)
+        self._tell_workers()
 
-    def workers(self) -> list[psutil.Process]:
-        """The launcher's own children, one for each rank on this node."""
-        self._look()
-        try:
-            return psutil.Process(self._process.pid).children()
-        except psutil.NoSuchProcess:
-            return []
+    def wait(self) -> int:
+        """Wait until the launcher has ended; returns its exit code, which proves little."""
+        while True:
+            try:
+                return self._process.wait(timeout=_POLL_SECONDS)
+            except subprocess.TimeoutExpired:
+                if self.stop_requested:
+                    self._tell_workers()  # some may have started since
 
-    def stream(self) -> int:
-        """Copy the output to ours, line by line, until it ends; returns the exit code."""
-        assert self._process.stdout is not None
-        for line in self._process.stdout:
-            sys.stdout.write(line)
-            sys.stdout.flush()
-            self.tail.append(line.rstrip("\n"))
-            self._look()
-        return self._process.wait()
-
-    def kill_survivors(self) -> list[int]:
-        """End whatever the launcher started and left; returns the ids that were still there."""
-        self._look()
-        alive = [p for p in self._seen if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
-        for process in alive:
-            with _gone():
+    def close(self) -> list[int]:
+        """End whatever is left of this attempt, on this machine; returns those process ids."""
+        left = survivors(self._attempt)
+        for process in left:
+            with contextlib.suppress(psutil.NoSuchProcess):
                 process.terminate()
-        _, stubborn = psutil.wait_procs(alive, timeout=_KILL_AFTER_SECONDS)
+        # Workers take TERM for a request to save: whatever still runs then is beyond saving.
+        _, stubborn = psutil.wait_procs(left, timeout=_KILL_AFTER_SECONDS)
         for process in stubborn:
-            with _gone():
+            with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
         psutil.wait_procs(stubborn, timeout=_KILL_AFTER_SECONDS)
-        return sorted(p.pid for p in alive)
+        self._process.wait()
+        self._reader.join(timeout=_KILL_AFTER_SECONDS)
+        return sorted(process.pid for process in left)
 
-    def _look(self) -> None:
-        """Remember every descendant: orphans can no longer be found through their parent."""
-        with _gone():
-            process = psutil.Process(self._process.pid)
-            self._seen.update([process, *process.children(recursive=True)])
-        for known in list(self._seen):
-            with _gone():
-                self._seen.update(known.children(recursive=True))
+    def _tell_workers(self) -> None:
+        """USR2 to each worker once, never to the launcher, which would die of it."""
+        with contextlib.suppress(psutil.NoSuchProcess):
+            for worker in psutil.Process(self._process.pid).children():
+                if worker not in self._told:
+                    worker.send_signal(signal.SIGUSR2)
+                    self._told.add(worker)
+
+    def _copy_output(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            self.tail.append(line.rstrip("\n"))
+            sys.stdout.write(line)
+            sys.stdout.flush()
+
+
+def survivors(attempt: str) -> list[psutil.Process]:
+    """Processes of this machine that carry an attempt's name in their environment.
+
+    Orphans are found by it too, when no parent leads to them any more.
+    """
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            alive = process.status() != psutil.STATUS_ZOMBIE
+            if alive and process.environ().get(ATTEMPT_VARIABLE) == attempt:
+                found.append(process)
+    return found
 
 
 @contextmanager
 def launched(argv: Sequence[str], environment: Mapping[str, str], cwd: Path) -> Iterator[Launcher]:
     """Start the launcher, forward USR2 and TERM to its workers, leave no process behind.
 
-    USR2 is blocked while the child starts, and workers inherit that: a signal that comes before
-    a worker is ready waits for it instead of killing it. The launcher never unblocks it.
+    Workers inherit a blocked USR2: a signal that comes before a worker is ready waits for it
+    instead of killing it. Must be called from the main thread, as signal handlers are.
     """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR2])
+    handlers = {}
     try:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
         process = subprocess.Popen(
             list(argv), env=dict(environment), cwd=cwd, text=True, errors="replace",
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, bufsize=1,
         )  # fmt: skip
-        launcher = Launcher(process)
-        handlers = {s: signal.signal(s, launcher.request_stop) for s in STOP_SIGNALS}
+        launcher = Launcher(process, environment[ATTEMPT_VARIABLE])
+        for number in (signal.SIGUSR2, signal.SIGTERM):
+            handlers[number] = signal.signal(number, launcher.request_stop)
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
     try:
         yield launcher
     finally:
-        launcher.kill_survivors()
-        if process.stdout is not None:
-            process.stdout.close()
-        process.wait()
+        launcher.close()
         for number, handler in handlers.items():
             signal.signal(number, handler)
-
-
-@contextmanager
-def _gone() -> Iterator[None]:
-    try:
-        yield
-    except psutil.NoSuchProcess:
-        pass
-
-
-def hard_kill(_number: int, _frame: FrameType | None) -> None:  # pragma: no cover
-    """Handler of last resort."""
-    os._exit(1)

@@ -18,12 +18,15 @@ import sys
 from functools import partial
 from pathlib import Path
 
+import datasets
+import transformers
 from transformers import AutoTokenizer
 from trl.chat_template_utils import has_generation_markers
 
 from harness.compute.train.arguments import ScriptArguments, TrainingConfig, attention, parse
 from harness.compute.train.callbacks import RunLog, StopRequest, StopTogether
 from harness.compute.train.data import link_dataset, load_rows
+from harness.compute.train.launch import ATTEMPT_VARIABLE
 from harness.compute.train.resume import (
     check_resumable,
     is_finished,
@@ -35,8 +38,6 @@ from harness.compute.train.trainer import CheckpointingTrainer, barrier, batch_f
 from harness.errors import HarnessError, TrainingError, UserError
 from harness.runs.checkpoints import read_marker
 from harness.runs.paths import RunPaths, checkpoint_step
-
-ATTEMPT_VARIABLE = "HARNESS_TRAIN_ATTEMPT"
 
 
 def train(script: ScriptArguments, config: TrainingConfig, request: StopRequest) -> None:
@@ -167,7 +168,9 @@ def main(argv: list[str] | None = None) -> int:
     except HarnessError as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
         return error.exit_code
-    config.disable_tqdm = True
+    config.disable_tqdm = True  # a job's log is no terminal; RunLog prints whole lines
+    datasets.disable_progress_bars()
+    transformers.utils.logging.disable_progress_bar()
     try:
         train(script, config, request)
     except Exception as error:

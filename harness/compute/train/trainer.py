@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase, PrinterCallback
 from trl import SFTTrainer
 
 from harness.compute.train.resume import BatchFacts
-from harness.errors import TrainingError
+from harness.errors import HarnessError, TrainingError
 from harness.runs.checkpoints import mark_complete
 from harness.runs.files import read_json
 from harness.runs.paths import checkpoint_name
@@ -28,6 +28,7 @@ class CheckpointingTrainer(SFTTrainer):  # type: ignore[misc]
         self, *args: Any, on_checkpoint: Callable[[int], object] | None = None, **kwargs: Any
     ) -> None:
         super().__init__(*args, **kwargs)
+        self.remove_callback(PrinterCallback)  # RunLog prints the same, once
         self._on_checkpoint = on_checkpoint
         self._end_token = stop_at_template_end(self.model, self.processing_class)
 
@@ -60,10 +61,12 @@ class CheckpointingTrainer(SFTTrainer):  # type: ignore[misc]
         assert self._on_checkpoint is not None
         try:
             self._on_checkpoint(step)
-        except Exception:
+        except Exception as error:
             # Evaluating early is an optimisation: whatever fails there must not end training.
-            print(f"warning: checkpoint-{step} could not be released early; its evaluation "
-                  f"starts when training ends\n{traceback.format_exc()}", flush=True)  # fmt: skip
+            expected = isinstance(error, HarnessError)
+            print(f"warning: checkpoint-{step} could not be released early, its evaluation starts "
+                  f"when training ends: {error if expected else traceback.format_exc()}",
+                  flush=True)  # fmt: skip
 
 
 def batch_facts(args: Any) -> BatchFacts:
@@ -105,6 +108,8 @@ def stop_at_template_end(model: Any, tokenizer: PreTrainedTokenizerBase) -> int 
     known = [] if known is None else [known] if isinstance(known, int) else list(known)
     if end not in known:
         model.generation_config.eos_token_id = [end, *known]
+        # Else generate() may take the model config's single token again.
+        model.generation_config._from_model_config = False
     return end
 
 

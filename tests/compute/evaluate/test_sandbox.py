@@ -110,10 +110,11 @@ def test_nothing_outside_can_be_written(grader: CodeGrader, truth: Path) -> None
     row = _between_honest_ones(
         grader,
         f"""
+import io  # EvalPlus' guard takes the builtin open away
 def double(x):
     for place in {places!r}:
         try:
-            open(place + "/written", "w").write("x")
+            io.open(place + "/written", "w").write("x")
         except OSError:
             continue
         return place
@@ -141,10 +142,11 @@ def test_memory_of_many_processes_is_bounded(grader: CodeGrader) -> None:
 def test_a_filled_disk_is_the_programs_own(grader: CodeGrader) -> None:
     free = shutil.disk_usage("/tmp").free
     fill = """
+import io
 def double(x):
     for folder in ("/tmp", "/dev/shm", "."):
         for number in range(100):
-            with open(f"{folder}/fill{number}", "wb") as out:
+            with io.open(f"{folder}/fill{number}", "wb") as out:
                 out.write(b"x" * (8 << 20))
     return 2 * x
 """

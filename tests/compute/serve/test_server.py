@@ -75,7 +75,9 @@ def test_a_ready_server_answers_under_its_name_with_its_key(tmp_path: Path) -> N
         )
         assert answer.status_code == 200
         assert server.model == "run/checkpoint-500@0123abcd"
-        assert server.authenticated and server.alive() and server.start_seconds < 20
+        assert server.authenticated
+        assert server.alive()
+        assert server.start_seconds < 20
         server.raise_if_dead()
         pid = server.pid
     assert gone(pid, 0.1)
@@ -93,7 +95,8 @@ def test_the_key_is_in_no_argument_and_not_in_the_log(tmp_path: Path) -> None:
         assert not any(server.api_key in text for text in commands)
         assert server.api_key not in repr(server)
     log = server.log_path.read_text()
-    assert "key in the log: ***" in log and server.api_key not in log
+    assert "key in the log: ***" in log
+    assert server.api_key not in log
     assert stat.S_IMODE(server.log_path.stat().st_mode) == 0o600
 
 
@@ -111,7 +114,9 @@ def test_a_server_that_dies_fails_at_once_with_the_end_of_its_log(tmp_path: Path
     assert time.monotonic() - began < 8
     message = str(caught.value)
     assert "ended before it was ready (exit code 3)" in message
-    assert "line 70\n" in message and "line 99" in message and "line 69\n" not in message
+    assert "line 70\n" in message
+    assert "line 99" in message
+    assert "line 69\n" not in message
     assert str(tmp_path / "logs" / "server.log") in message
 
 
@@ -121,7 +126,8 @@ def test_a_log_of_an_earlier_try_is_kept_but_not_quoted(tmp_path: Path) -> None:
     log.write_text("of yesterday\n")
     with pytest.raises(ServerError) as caught, serve(request(tmp_path, print_and_die="of today")):
         pass
-    assert "of today" in str(caught.value) and "of yesterday" not in str(caught.value)
+    assert "of today" in str(caught.value)
+    assert "of yesterday" not in str(caught.value)
     assert "of yesterday" in log.read_text()
 
 
@@ -194,7 +200,10 @@ def test_a_bind_failure_of_the_server_is_tried_again_elsewhere(
 def test_a_stranger_on_our_port_is_not_taken_for_our_server(tmp_path: Path) -> None:
     """The stranger binds between our probe and our server's own bind."""
     strangers: list[subprocess.Popen[bytes]] = []
-    listen = "import socket,sys,time;s=socket.socket();s.setsockopt(1,2,1);s.bind(('127.0.0.1',int(sys.argv[1])));"
+    listen = (
+        "import socket, sys, time; s = socket.socket(); s.setsockopt(1, 2, 1); "
+        "s.bind(('127.0.0.1', int(sys.argv[1]))); s.listen(); time.sleep(60)"
+    )
     base = request(tmp_path)
 
     def wrap(argv: list[str]) -> list[str]:
@@ -202,15 +211,15 @@ def test_a_stranger_on_our_port_is_not_taken_for_our_server(tmp_path: Path) -> N
         options = {}
         if not strangers:
             options = {"never_open": True}
-            code = listen + "s.listen();time.sleep(60)"
-            strangers.append(subprocess.Popen([sys.executable, "-c", code, port]))
+            strangers.append(subprocess.Popen([sys.executable, "-c", listen, port]))
         return [sys.executable, str(FAKE), json.dumps(options), *argv]
 
     object.__setattr__(base, "wrap", wrap)
     try:
         with serve(base) as server:
             pids, _ = ready.listeners(int(server.base_url.split(":")[2].split("/")[0]))
-            assert strangers and strangers[0].pid not in pids
+            assert strangers
+            assert strangers[0].pid not in pids
     finally:
         for stranger in strangers:
             stranger.kill()
@@ -231,7 +240,8 @@ def test_leaving_the_context_ends_daemons_that_forked_twice_and_ignore_term(
                 raise KeyError("from inside")
     except KeyError:
         assert with_error
-    assert gone(daemon, 0.1) and gone(server.pid, 0.1)
+    assert gone(daemon, 0.1)
+    assert gone(server.pid, 0.1)
 
 
 @pytest.mark.usefixtures("short_grace")
@@ -287,7 +297,9 @@ def test_nothing_remains_when_our_own_process_is_killed(
         assert all(psutil.pid_exists(pid) for pid in (server, daemon, supervisor))
         ours.send_signal(number)
         ours.wait()
-        assert gone(server) and gone(daemon) and gone(supervisor)
+        assert gone(server)
+        assert gone(daemon)
+        assert gone(supervisor)
     finally:
         ours.kill()
         ours.wait()
@@ -318,7 +330,8 @@ def test_the_watch_reports_a_death_once(tmp_path: Path) -> None:
         os.kill(server.pid, signal.SIGKILL)
         assert seen.wait(10)
         time.sleep(0.5)
-    assert len(failures) == 1 and "ended while it was in use" in str(failures[0])
+    assert len(failures) == 1
+    assert "ended while it was in use" in str(failures[0])
 
 
 def test_the_watch_gives_up_a_server_that_hangs(tmp_path: Path) -> None:
