@@ -18,7 +18,7 @@ from harness.compute.serve import ServeRequest, serve
 pytest.importorskip("torch", reason="torch builds the tiny checkpoint")
 pytest.importorskip("transformers", reason="transformers builds the tiny checkpoint")
 
-from tests.tiny_model import make_tiny_model  # noqa: E402
+from tests.tiny_model import make_tiny_model
 
 TEMPLATE = (
     "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"

@@ -260,7 +260,7 @@ class PrivateSlurm:
         return dict(field.split("=", 1) for field in text.split() if "=" in field)
 
     def expire(self, job: str) -> None:
-        """Let a running job reach its time limit now; slurmctld looks every 30 s, then it is TIMEOUT."""
+        """Let a running job reach its time limit: TIMEOUT at the next look, each 30 s."""
         self.run("scontrol", "update", f"jobid={job}", "EndTime=now")
 
     # Nodes.

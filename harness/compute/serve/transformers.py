@@ -8,9 +8,13 @@ Facts of 5.23, read in its source and tried:
   served. /v1/models lists the Hugging Face cache, never this folder (500 where there is no cache).
 - It has no flag for context length, reasoning parser or parallelism: asking for one is a
   UserError, not a setting lost on the way.
-- With --continuous-batching the sampling settings of the *first* request hold for all that
-  follow, and the first request is our readiness check: `probe_body` lets the caller say how
-  (see ready.py). Without it requests are answered one after another.
+- Requests are answered one after another. --continuous-batching batches them (on CPU too), but
+  then the sampling settings of the *first* request hold for all that follow, and the first is our
+  readiness check: `ServeRequest.probe_body` has to carry them. On CPU its cache takes 90 % of the
+  machine's memory, whatever the job was given, unless it is capped: uncapped is a UserError.
+- `temperature` above 0 samples only if the checkpoint's generation_config.json has do_sample true;
+  otherwise decoding is greedy. Fields it does not know (top_k, min_p) are refused with 422; `n` and
+  `logprobs` are ignored.
 """
 
 from __future__ import annotations
@@ -53,6 +57,13 @@ def refuse_unsupported(request: ServeRequest) -> None:
     wrong = [name for name, asked in lacking.items() if asked]
     if wrong:
         raise UserError(f"engine transformers has no setting {', '.join(wrong)}: leave it out")
+    flags = {name.replace("_", "-"): value for name, value in request.extra_flags.items()}
+    capped = flags.keys() & {"cb-num-blocks", "cb-max-memory-percent"}
+    if flags.get("continuous-batching") and flags.get("device") == "cpu" and not capped:
+        raise UserError(
+            "continuous_batching on CPU takes 90 % of the machine's memory: cap it with "
+            "cb_num_blocks (of 256 tokens), e.g. 64, and cb_max_batch_tokens, e.g. 1024"
+        )
     if request.host not in LOOPBACK:
         raise UserError(f"engine transformers checks no key: host {request.host} would be open")
     if "@" in request.model or request.model.endswith(".gguf"):

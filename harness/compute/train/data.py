@@ -54,7 +54,6 @@ def link_dataset(folder: Path, target: Path) -> Path:
         inner.mkdir(parents=True, exist_ok=True)
         for name in names:
             if name.endswith((".arrow", ".json")) and not name.startswith("cache-"):
-                link = inner / name
-                if not link.is_symlink():
-                    link.symlink_to(Path(parent) / name)
+                (inner / name).unlink(missing_ok=True)
+                (inner / name).symlink_to(Path(parent) / name)
     return target

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import shutil
@@ -14,15 +15,18 @@ from typing import Any
 
 import pytest
 
-pytest.importorskip("evalplus", reason="evalplus is not installed")
-if shutil.which("bwrap") is None:
-    pytest.skip("bubblewrap is not installed", allow_module_level=True)
-
 from harness.compute.evaluate import sandbox
 from harness.compute.evaluate.builtin import CodeGrader
 from harness.compute.evaluate.builtin import code as code_module
 from harness.compute.evaluate.builtin.ground_truth import prepare_ground_truth
 from harness.errors import EvaluationError, ResultError
+
+pytestmark = [
+    pytest.mark.skipif(
+        importlib.util.find_spec("evalplus") is None, reason="evalplus is not installed"
+    ),
+    pytest.mark.skipif(shutil.which("bwrap") is None, reason="bubblewrap is not installed"),
+]
 
 _TASK = {
     "prompt": 'def double(x):\n    """Twice x."""\n',
@@ -48,7 +52,7 @@ def truth(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def grader(truth: Path, monkeypatch: pytest.MonkeyPatch) -> CodeGrader:
-    monkeypatch.setattr(code_module, "_ITEM_LIMIT_S", 40.0)
+    monkeypatch.setattr(code_module, "_OVERHEAD_S", 10.0)
     limits = sandbox.Limits(memory_bytes=1 << 30, tasks=64, tmp_bytes=32 << 20)
     return CodeGrader("humaneval", ground_truth=truth, min_time_limit=2.0, limits=limits)
 
@@ -82,7 +86,8 @@ def double(x):
             if os.path.exists(p)]
     seen += [n for n in os.environ if "SECRET" in n or "TOKEN" in n]
     seen += [n for n in os.listdir("/") if n in ("home", "data", "scratch", "mnt", "var", "run")]
-    seen += [p for p in pathlib.Path("/proc").glob("[0-9]*/environ") if b"hunter2" in p.read_bytes()]
+    environments = pathlib.Path("/proc").glob("[0-9]*/environ")
+    seen += [p for p in environments if b"hunter2" in p.read_bytes()]
     return 2 * x if not seen else seen
 """
     row = _between_honest_ones(grader, spy)
@@ -190,10 +195,11 @@ def test_gigabytes_of_output_stay_inside(grader: CodeGrader) -> None:
 
 
 def test_answers_cannot_be_written_to_a_descriptor_found_by_search(grader: CodeGrader) -> None:
+    answer = {"number": 1, "answer": {"base": "pass", "plus": "pass"}}
+    line = (json.dumps(answer) + "\n").encode()
     forger = _RAW + (
         "for number in range(3, 256):\n"
-        "    try:\n"
-        '        os.write(number, b\'{"number": 1, "answer": {"base": "pass", "plus": "pass"}}\\n\')\n'
+        f"    try:\n        os.write(number, {line!r})\n"
         "    except OSError:\n        pass\n"
     )
     assert not _between_honest_ones(grader, forger)["is_correct"]

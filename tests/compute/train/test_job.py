@@ -204,7 +204,7 @@ def test_another_batch_size_is_refused_with_the_cure(
     preempted: tuple[RunPaths, str], inputs: Path, tmp_path: Path
 ) -> None:
     copy = RunPaths(tmp_path / "tiny" / "20260101-000000-abcd")
-    shutil.copytree(preempted[0].root, copy.root)
+    shutil.copytree(preempted[0].root, copy.root, symlinks=True)
     make_run(tmp_path, inputs, max_steps=120, save_steps=50, per_device_train_batch_size=4)
     code, output = train(copy)
     assert code == 1
@@ -217,7 +217,7 @@ def test_training_goes_on_from_the_marked_checkpoint(
     preempted: tuple[RunPaths, str], tmp_path: Path
 ) -> None:
     paths = RunPaths(tmp_path / "tiny" / "20260101-000000-abcd")
-    shutil.copytree(preempted[0].root, paths.root)
+    shutil.copytree(preempted[0].root, paths.root, symlinks=True)
     step = state(paths)["step"]
     half = paths.checkpoints / "checkpoint-119"
     shutil.copytree(paths.checkpoints / f"checkpoint-{step}", half)

@@ -21,8 +21,8 @@ from harness.errors import EvaluationError
 _RUNNER = "harness.compute.evaluate.builtin.code_runner"
 _PACKAGES = ("evalplus", "numpy", "psutil")
 _FENCE = "```"
-# Two suites, and time to read the task and to start programs on a busy machine.
-_ITEM_LIMIT_S = 2 * (truth.SUITE_LIMIT_S + truth.SUITE_GRACE_S) + 60.0
+# Beside its tests: to read the task and to start programs on a busy machine.
+_OVERHEAD_S = 60.0
 
 
 class CodeGrader:
@@ -69,13 +69,14 @@ class CodeGrader:
         completions = [extract_code(strip_reasoning(response)) for response in responses]
         tasks = [
             {
-                "file": known[item["id"]]["file"],
+                **known[item["id"]],
                 "solution": known[item["id"]]["prompt"] + completion,
                 **self._times,
             }
             for item, completion in zip(items, completions, strict=True)
         ]
-        verdicts = run_tasks(self._command(), tasks, [_ITEM_LIMIT_S] * len(tasks), workers)
+        limits_s = [sum(task["limits_s"].values()) + _OVERHEAD_S for task in tasks]
+        verdicts = run_tasks(self._command(), tasks, limits_s, workers)
         return [_row(*pair) for pair in zip(completions, verdicts, strict=True)]
 
     def _command(self) -> Command:

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.compute.evaluate import sandbox
-from harness.compute.evaluate.builtin.ground_truth import SUITE_GRACE_S, SUITE_LIMIT_S
+from harness.compute.evaluate.builtin.ground_truth import SUITE_GRACE_S
 
 _PROGRAM_MEMORY_BYTES = 4 << 30
 _PASS, _FAIL, _UNKNOWN = 0, 1, 3
@@ -73,7 +73,7 @@ def _run_suite(
         args=(private, folder, dataset, truth, suite, task["solution"], limits, status),
     )
     child.start()
-    child.join(min(SUITE_LIMIT_S, sum(limits)) + SUITE_GRACE_S)
+    child.join(min(task["limits_s"][suite], sum(limits) + SUITE_GRACE_S))
     if child.is_alive():
         child.kill()
         child.join()

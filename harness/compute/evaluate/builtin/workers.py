@@ -66,7 +66,7 @@ class _Helper:
         self._command = command
         self._buffer = b""
         self.retires = False
-        self._stderr = tempfile.TemporaryFile()
+        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115  (lives as long as the helper)
         self._process = subprocess.Popen(
             list(command.argv),
             env=None if command.env is None else dict(command.env),

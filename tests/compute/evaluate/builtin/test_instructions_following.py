@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import importlib.util
 import subprocess
 import sys
 from typing import Any
 
 import pytest
 
-for _package in ("lm_eval", "langdetect", "nltk", "immutabledict"):
-    pytest.importorskip(_package, reason=f"{_package} is not installed")
-
 from harness.compute.evaluate.builtin import InstructionGrader
 from harness.compute.evaluate.builtin import instructions_following as ifeval
 from harness.errors import EvaluationError
+
+_PACKAGES = ("lm_eval", "langdetect", "nltk", "immutabledict")
+_MISSING = [name for name in _PACKAGES if importlib.util.find_spec(name) is None]
+pytestmark = pytest.mark.skipif(bool(_MISSING), reason=f"not installed: {', '.join(_MISSING)}")
 
 
 def _item(instruction: str, **kwargs: Any) -> dict[str, Any]:

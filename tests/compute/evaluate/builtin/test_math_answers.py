@@ -2,16 +2,19 @@ r"""gsm8k: the last \boxed{…}, compared as NeMo-Skills compares it."""
 
 from __future__ import annotations
 
+import importlib.util
 import threading
 from typing import Any
 
 import pytest
 
-pytest.importorskip("math_verify", reason="math-verify is not installed")
-
 from harness.compute.evaluate.builtin import MathGrader
 from harness.compute.evaluate.builtin.math_worker import math_equal
 from harness.compute.evaluate.builtin.responses import last_boxed, strip_reasoning
+
+pytestmark = pytest.mark.skipif(
+    importlib.util.find_spec("math_verify") is None, reason="math-verify is not installed"
+)
 
 RIGHT = [
     ("42", "42"),
@@ -32,7 +35,7 @@ RIGHT = [
     ("42", "\\{42\\}"),
     ("42", "42\\text{ dollars}"),
     ("2100", "2.1 \\times 10^{3}"),
-    ("-3", "−3"),
+    ("-3", "\N{MINUS SIGN}3"),
     ("B", "B"),
 ]
 WRONG = [

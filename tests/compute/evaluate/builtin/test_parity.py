@@ -60,6 +60,7 @@ def test_ifeval_agrees() -> None:
     _assert_agrees("ifeval", ("strict_eval", "loose_eval"), "ifeval")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "dataset", "file"),
     [("human-eval", "humaneval", "HumanEvalPlus"), ("mbpp", "mbpp", "MbppPlus")],

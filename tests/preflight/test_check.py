@@ -1,0 +1,183 @@
+"""Checks before queueing: each mistake is found, named, and comes with its cure."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from harness.config.site import Environment, Site
+from harness.config.spec import Spec
+from harness.errors import UserError
+from harness.preflight.check import check, resolve_spec
+from harness.preflight.dataset import read_saved_dataset
+from harness.preflight.findings import Finding
+from harness.preflight.model import check_model
+from harness.preflight.template import check_template
+from tests.runs.test_files import model_folder
+
+MARKED = "{% for m in messages %}{% generation %}{{ m.content }}{% endgeneration %}{% endfor %}"
+
+
+def saved_dataset(folder: Path, rows: int = 10, columns: tuple[str, ...] = ("messages",)) -> Path:
+    """What `save_to_disk` writes, as far as it is read here."""
+    folder.mkdir(parents=True)
+    table = pa.table({name: [str(i) for i in range(rows)] for name in columns})
+    with pa.ipc.new_stream(folder / "data.arrow", table.schema) as writer:
+        writer.write_table(table, max_chunksize=4)
+    (folder / "state.json").write_text(json.dumps({"_data_files": [{"filename": "data.arrow"}]}))
+    (folder / "dataset_info.json").write_text(json.dumps({"features": {c: {} for c in columns}}))
+    return folder
+
+
+def model(folder: Path) -> Path:
+    model_folder(folder)
+    (folder / "tokenizer_config.json").write_text("{}")
+    return folder
+
+
+def spec(folder: Path, **train: Any) -> Spec:
+    if not (folder / "model").exists():
+        model(folder / "model")
+        saved_dataset(folder / "data")
+    base = {
+        "model_name": str(folder / "model"), "dataset_name": str(folder / "data"), "max_steps": 2,
+        "per_device_train_batch_size": 1, "gradient_accumulation_steps": 1, "gpus_per_node": 5,
+    }  # fmt: skip
+    return Spec.model_validate({"name": "r", "train": base | train})
+
+
+def site(folder: Path, **fields: Any) -> Site:
+    return Site(runs_dir=str(folder / "runs"), benchmarks_dir=str(folder / "bench"), **fields)
+
+
+def errors(spec: Spec, site: Site, scheduler: str = "slurm") -> list[Finding]:
+    return check(resolve_spec(spec), site, scheduler).errors
+
+
+def test_a_right_spec_has_no_errors(tmp_path: Path) -> None:
+    checked = check(spec(tmp_path), site(tmp_path), "slurm")
+    assert checked.findings == ()
+    assert checked.rows == 10
+
+
+def test_a_missing_dataset_is_named_with_its_cure(tmp_path: Path) -> None:
+    (found,) = errors(spec(tmp_path, dataset_name=str(tmp_path / "absent")), site(tmp_path))
+    assert found.place == "train.dataset_name"
+    assert "no such folder" in found.message
+    assert "save_to_disk" in found.cure
+
+
+def test_a_wrong_split_offers_the_real_ones(tmp_path: Path) -> None:
+    saved_dataset(tmp_path / "dict" / "train")
+    (tmp_path / "dict" / "dataset_dict.json").write_text('{"splits": ["train"]}')
+    assert read_saved_dataset(tmp_path / "dict", "train").rows == 10
+    with pytest.raises(UserError, match="did you mean 'train'"):
+        read_saved_dataset(tmp_path / "dict", "tran")
+
+
+def test_a_damaged_dataset_is_an_error(tmp_path: Path) -> None:
+    folder = saved_dataset(tmp_path / "d")
+    (folder / "data.arrow").write_bytes(b"garbage")
+    with pytest.raises(UserError, match="damaged"):
+        read_saved_dataset(folder, "train")
+    (folder / "data.arrow").unlink()
+    with pytest.raises(UserError, match="damaged"):
+        read_saved_dataset(folder, "train")
+    (folder / "state.json").unlink()
+    with pytest.raises(UserError, match="not a dataset saved"):
+        read_saved_dataset(folder, "train")
+
+
+def test_a_real_saved_dataset_is_read_like_the_datasets_library_does(tmp_path: Path) -> None:
+    datasets = pytest.importorskip("datasets", reason="needs the extra `train`")
+    rows = [{"messages": [{"role": "user", "content": str(i)}]} for i in range(57)]
+    split = datasets.Dataset.from_list(rows)
+    datasets.DatasetDict({"train": split, "test": split.select(range(5))}).save_to_disk(tmp_path / "d")
+    found = read_saved_dataset(tmp_path / "d", "test")
+    assert (found.rows, found.columns) == (5, ("messages",))
+    split.shuffle(seed=1).select(range(7)).save_to_disk(tmp_path / "s", num_shards=3)
+    assert read_saved_dataset(tmp_path / "s", "train").rows == 7
+
+
+def test_columns_that_are_no_conversation_are_refused(tmp_path: Path) -> None:
+    saved_dataset(tmp_path / "text", columns=("text",))
+    (found,) = errors(spec(tmp_path, dataset_name=str(tmp_path / "text")), site(tmp_path))
+    assert "columns are text" in found.message
+
+
+def test_a_hub_id_that_cannot_be_had_is_refused_before_queueing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("HF_HOME", str(tmp_path))
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:1")
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    (found,) = check_model("Qwen/Qwen3-1.7B-Base")
+    assert found.level == "error"
+    assert "cannot be reached" in found.message
+    assert "hf download" in found.cure
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    assert "HF_HUB_OFFLINE is set" in check_model("Qwen/Qwen3-1.7B-Base")[0].message
+
+
+def test_a_cached_hub_id_is_accepted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HF_HOME", str(tmp_path))
+    monkeypatch.delenv("HF_HUB_CACHE", raising=False)
+    snapshot = tmp_path / "hub/models--Qwen--Q/snapshots/abc"
+    snapshot.mkdir(parents=True)
+    (snapshot / "config.json").write_text("{}")
+    assert check_model("Qwen/Q") == []
+
+
+def test_a_model_folder_must_hold_config_weights_and_tokenizer(tmp_path: Path) -> None:
+    assert len(check_model(str(tmp_path))) == 3
+    assert "no such folder" in check_model(str(tmp_path / "absent"))[0].message
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [(None, "cannot be read"), ("{% if %}", "not valid Jinja"), ("{{ messages }}", "no {% generation %}")],
+)
+def test_a_wrong_template_is_refused(tmp_path: Path, text: str | None, expected: str) -> None:
+    path = tmp_path / "t.jinja"
+    if text is not None:
+        path.write_text(text)
+    (found,) = check_template(str(path), assistant_only_loss=True)
+    assert expected in found.message
+
+
+def test_a_marked_template_passes(tmp_path: Path) -> None:
+    path = tmp_path / "t.jinja"
+    path.write_text(MARKED)
+    assert check_template(str(path), assistant_only_loss=True) == []
+
+
+def test_max_steps_that_override_epochs_are_noted(tmp_path: Path) -> None:
+    checked = check(spec(tmp_path, max_steps=5), site(tmp_path), "slurm")
+    assert [f.level for f in checked.findings] == ["note"]
+    assert "2.50 epochs of 10 rows" in checked.findings[0].message
+
+
+def test_an_unprepared_benchmark_names_the_command(tmp_path: Path) -> None:
+    plain = spec(tmp_path)
+    asked = Spec.model_validate(
+        plain.model_dump() | {"evaluation": {"benchmarks": ["gsm8k", "arithmetic"]}}
+    )
+    (found,) = errors(asked, site(tmp_path))
+    assert found.cure == "python -m harness prepare gsm8k"
+
+
+def test_an_unwritable_run_folder_is_found(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    there = Site(runs_dir=str(tmp_path / "file" / "runs"), benchmarks_dir=str(tmp_path))
+    (found,) = errors(spec(tmp_path), there)
+    assert found.place == "site: runs_dir"
+
+
+def test_what_the_local_scheduler_cannot_do_is_refused(tmp_path: Path) -> None:
+    there = site(tmp_path, environments={"train": Environment(container="x", runtime="pyxis")})
+    places = {f.place for f in errors(spec(tmp_path, nodes=2, max_steps=1), there, "local")}
+    assert places == {"train.nodes", "site: environments.train"}
