@@ -65,7 +65,9 @@ def load_items(benchmarks_dir: Path, name: str) -> list[Item]:
     """The items of a prepared benchmark. Raises EvaluationError when it is not prepared or cut."""
     path = prepared_file(benchmarks_dir, name)
     try:
-        items = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        # Not splitlines(): it also splits at U+2028, which a text may hold.
+        text = path.read_text(encoding="utf-8")
+        items = [json.loads(line) for line in text.split("\n") if line]
     except FileNotFoundError:
         raise EvaluationError(f"{name} is not prepared: python -m harness prepare {name}") from None
     except (OSError, ValueError) as error:

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 
 from harness.config.site import SECRET_NAME, Environment, Site
 
+_CLUSTER = ("SLURM_CONF", "SLURM_CONF_SERVER", "SLURM_CLUSTERS", "SLURM_JWT")
+
 
 def wrap(environment: Environment, argv: Sequence[str], mounts: Sequence[str]) -> list[str]:
     """The argument list that runs `argv` inside an environment.
@@ -40,11 +42,12 @@ def job_environment(variables: Mapping[str, str], site: Site) -> dict[str, str]:
     """The shell's variables that a job may inherit.
 
     Whatever looks like a secret (…_TOKEN, …_KEY, …_SECRET, …PASSWORD, …_CREDENTIALS) is left
-    out unless the site lists it; so are the variables of an allocation that we submit from.
+    out unless the site lists it; so are the variables of an allocation that we submit from, but
+    not those that tell Slurm's programs which cluster to ask.
     """
     return {
         name: value
         for name, value in variables.items()
         if (name in site.secrets or not SECRET_NAME.search(name))
-        and not name.startswith(("SLURM_", "SBATCH_", "SRUN_"))
+        and (name in _CLUSTER or not name.startswith("SLURM_"))
     }

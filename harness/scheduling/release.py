@@ -53,32 +53,44 @@ def close_run(run: RunPaths) -> str:
     scheduler = scheduler_of(run, manifest)
     waiting = [job for job in manifest.plan.jobs if any(e.job == "train" for e in job.after)]
     arrays = {job.name: job for job in waiting if job.work == "evaluate"}
-    ids = {name: manifest.job_id(name) for name in arrays}
-    states = scheduler.states(job_id for job_id in ids.values() if job_id)
+    ids = {name: _submitted_id(manifest, name) for name in arrays}
     complete = {checkpoint_name(step) for step in complete_checkpoints(checkpoints_dir(run))}
     released, cancelled = [], []
-    for name, job in arrays.items():
-        job_id = ids[name]
-        if job_id is None:
-            raise SchedulerError(f"{name} was planned but never submitted")
-        pending = any(
-            state.phase == "pending"
-            for key, state in states.items()
-            if key.partition("_")[0] == job_id
-        )
-        if not pending:
-            continue
-        if job.tasks[0][0].checkpoint in complete:
-            scheduler.release(job_id)
+    for name in _pending(scheduler, ids):
+        if arrays[name].tasks[0][0].checkpoint in complete:
+            _release_if_pending(scheduler, name, ids[name])
             released.append(name)
         else:
-            _record_missing(run, job)
-            scheduler.cancel([job_id])
+            _record_missing(run, arrays[name])
+            scheduler.cancel([ids[name]])
             cancelled.append(name)
     summary = f"released {len(released)}, cancelled {len(cancelled)}"
     print(f"close: {summary}", *(f"  released {n}" for n in released),
           *(f"  cancelled {n}: training left no checkpoint" for n in cancelled), sep="\n")  # fmt: skip
     return summary
+
+
+def _submitted_id(manifest: Manifest, job: str) -> str:
+    job_id = manifest.job_id(job)
+    if job_id is None:
+        raise SchedulerError(f"{job} was planned but never submitted")
+    return job_id
+
+
+def _pending(scheduler: Scheduler, ids: dict[str, str]) -> list[str]:
+    """Names of the jobs of which a task is pending."""
+    states = scheduler.states(ids.values())
+    pending = {key.partition("_")[0] for key, s in states.items() if s.phase == "pending"}
+    return [name for name, job_id in ids.items() if job_id in pending]
+
+
+def _release_if_pending(scheduler: Scheduler, name: str, job_id: str) -> None:
+    """Clear the dependency; that the array has started meanwhile is no error."""
+    try:
+        scheduler.release(job_id)
+    except SchedulerError:
+        if _pending(scheduler, {name: job_id}):
+            raise
 
 
 def _record_missing(run: RunPaths, job: PlannedJob) -> None:

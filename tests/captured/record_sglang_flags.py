@@ -52,7 +52,9 @@ def flags_added(source: str) -> set[str]:
         for node in ast.walk(ast.parse(source))
         if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("add_argument")
         for argument in node.args
-        if isinstance(argument, ast.Constant) and str(argument.value).startswith("--")
+        if isinstance(argument, ast.Constant)
+        and isinstance(argument.value, str)
+        and argument.value.startswith("--")
     }
 
 

@@ -11,7 +11,6 @@ import json
 import re
 import shutil
 import socket
-import sys
 import tempfile
 from pathlib import Path
 
@@ -36,9 +35,8 @@ class Capture:
         self.jobs: dict[str, str] = {}
 
     def submit(self, case: str, *options: str) -> str:
-        output = (
-            "%A_%a.out" if any(option.startswith("--array") for option in options) else "%j.out"
-        )
+        array = any(option.startswith("--array") for option in options)
+        output = "%A_%a.out" if array else "%j.out"
         place = [f"--chdir={self.work}", f"--output={self.work}/{output}", f"--job-name={case}"]
         self.jobs[case] = self.slurm.submit(*place, *options)
         return self.jobs[case]
@@ -53,7 +51,10 @@ class Capture:
             (socket.gethostname(), "login1"),
             ("localhost", "login1"),
         ):
-            text = re.sub(rf"(?<![\w/]){re.escape(own)}(?!\w)", neutral, text)
+            for slash in ("/", "\\/"):  # Slurm's JSON escapes it
+                pattern = re.escape(own.replace("/", slash))
+                put = neutral.replace("/", slash).replace("\\", "\\\\")
+                text = re.sub(rf"(?<![\w/]){pattern}(?!\w)", put, text)
         return text
 
     def write(self, name: str, text: str) -> None:
@@ -121,8 +122,15 @@ def waiting(capture: Capture) -> None:
     submit("closer", f"--dependency=afterany:{train}", LONG)
     submit("held", "--hold", LONG)
     submit("begin-later", "--begin=now+1hour", LONG)
+    # Taken without a word, and the first two never started (EnforcePartLimits=NO, the default):
+    submit("time-above-partition", "--time=8-00:00:00", LONG)
+    submit("too-many-nodes", "--nodes=4", LONG)
+    submit("dependency-on-unknown-job", "--dependency=afterok:99999", LONG)
     big = submit("resources", "--nodes=3", "--gres=gpu:8", LONG)
     slurm.wait_until(lambda: slurm.job(big)["Reason"] in {"Resources", "Priority"})
+    # slurmdbd learns of jobs some seconds after slurmctld.
+    ask = ("sacct", "-X", "-n", "-P", "-j", big, "--format=State")
+    slurm.wait_until(lambda: slurm.run(*ask).strip() == "PENDING")
 
 
 def accounting(capture: Capture) -> None:
@@ -133,6 +141,8 @@ def accounting(capture: Capture) -> None:
     output("sacct-X-duplicates.txt", "sacct", "-X", "-D", *base)
     output("sacct-steps.txt", "sacct", *base)
     output("sacct-header.txt", "sacct", "-X", "-P", "-S", "now-1hour", f"--format={SACCT}")
+    every = ",".join(capture.jobs.values())
+    output("sacct-X-by-job.txt", "sacct", "-X", "-n", "-P", "-j", every, f"--format={SACCT}")
     wanted = ",".join([capture.jobs["completed"], capture.jobs["mixed-array"]])
     output("sacct.json", "sacct", "--json", "-j", wanted)
     output("squeue.txt", "squeue", "-h", "-o", SQUEUE)
@@ -147,10 +157,9 @@ def accounting(capture: Capture) -> None:
     output("scontrol-show-partition.txt", "scontrol", "show", "partition")
     output("scontrol-ping.txt", "scontrol", "ping")
     output("scontrol-version.txt", "scontrol", "--version")
-    keys = (
-        "MaxArraySize|MaxJobCount|AccountingStorage|JobRequeue|KillWait|SLURM_VERSION|ClusterName"
-    )
+    keys = "MaxArraySize|MaxJobCount|AccountingStorage(?!Port)|JobRequeue|KillWait|SLURM_VERSION"
     keys += "|PreemptMode|PreemptType|OverTimeLimit|SelectType|GresTypes|SlurmctldHost|MinJobAge"
+    keys += "|ClusterName|EnforcePartLimits"
     lines = capture.slurm.run("scontrol", "show", "config").splitlines()
     kept = [line for line in lines if re.match(rf"({keys})", line)]
     capture.write("scontrol-show-config.txt", "\n".join(kept) + "\n")
@@ -165,11 +174,8 @@ def refusals(capture: Capture) -> None:
         ("invalid-qos", "--qos=nothing"),
         ("too-many-gpus", "--gres=gpu:9"),
         ("unknown-gres-type", "--gres=gpu:h100:8"),
-        ("too-many-nodes", "--nodes=4"),
         ("too-much-memory", "--mem=2000G"),
-        ("time-above-partition", "--time=8-00:00:00"),
         ("array-above-MaxArraySize", "--array=0-1001"),
-        ("dependency-on-unknown-job", "--dependency=afterok:99999"),
         ("unknown-option", "--no-such-option"),
     ):
         refuse(name, "sbatch", option, "--wrap=true")
@@ -179,12 +185,8 @@ def refusals(capture: Capture) -> None:
     refuse("max-submit-jobs", "sbatch", "--array=0-9", "--wrap=true")
     slurm.run("sacctmgr", "-i", "modify", *who, "MaxSubmitJobs=-1")
     refuse("squeue-unknown-job", "squeue", "-j", "99999")
-    refuse(
-        "scontrol-update-ended-job",
-        *["scontrol", "update"],
-        f"jobid={capture.jobs['failed']}",
-        "dependency=",
-    )
+    ended_job = f"jobid={capture.jobs['failed']}"
+    refuse("scontrol-update-ended-job", "scontrol", "update", ended_job, "dependency=")
     refuse("scontrol-unknown-job", "scontrol", "show", "job", "99999")
     refuse("scontrol-requeue-unknown-job", "scontrol", "requeue", "99999")
     refuse("scancel-unknown-job", "scancel", "99999")
@@ -219,4 +221,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

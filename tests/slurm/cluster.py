@@ -131,15 +131,8 @@ class PrivateSlurm:
         common = [f"--datadir={data}", "--user=root", "--innodb-log-file-size=4M"]
         common += ["--innodb-flush-log-at-trx-commit=0", "--skip-innodb-doublewrite"]
         common += ["--innodb-flush-method=nosync", "--innodb-buffer-pool-size=32M"]
-        made = subprocess.run(
-            ["mariadb-install-db", "--no-defaults", "--skip-test-db", *common],
-            env=self._daemon_env(),
-            capture_output=True,
-            text=True,
-            timeout=60,
-        )
-        if made.returncode != 0:
-            raise SlurmStartError(f"mariadb-install-db failed:\n{made.stdout}{made.stderr}")
+        install = ("mariadb-install-db", "--no-defaults", "--skip-test-db")
+        self._running().complete("mariadb-install-db", *install, *common)
         address = self.folder / "mariadb.socket"
         own = ["--no-defaults", "--skip-networking", f"--socket={address}"]
         own += [f"--pid-file={self.folder}/mariadb.pid", "--innodb-lock-wait-timeout=900"]
@@ -286,11 +279,16 @@ class PrivateSlurm:
         steps = {
             pid for pid, _ in processes_of(self.folder) if directory_of(pid) == self._spool(node)
         }
-        lost = steps | {child for pid in steps for child in descendants(pid)}
-        kill(lost)
-        self.wait_until(lambda: not lost & set(parents()), what=f"the processes of {node} to end")
+        tasks = {child for pid in steps for child in descendants(pid)} - steps
+        # The steps first: a living one would report the death of its task, and the job as FAILED.
+        self._end(steps)
+        self._end(tasks)
         if report:
             self.run("scontrol", "update", f"nodename={node}", "state=down", "reason=power cut")
+
+    def _end(self, pids: set[int]) -> None:
+        kill(pids)
+        self.wait_until(lambda: not pids & set(parents()), what=f"processes {pids} to end")
 
     def _spool(self, node: str) -> Path:
         """Where the slurmd of a node runs, and with it every slurmstepd it starts."""

@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 from .machine import PATH, SlurmStartError, processes_of
@@ -20,6 +21,7 @@ class Daemons:
     def __init__(self, folder: Path, env: dict[str, str]) -> None:
         self.folder = folder
         self.env = env
+        self._finished: set[str] = set()
         supervisor = str(Path(__file__).with_name("supervisor.py"))
         self._process = subprocess.Popen(
             [sys.executable, "-I", supervisor, str(folder), str(os.getpid())],
@@ -45,9 +47,20 @@ class Daemons:
         assert isinstance(pid, int)
         return pid
 
+    def complete(self, name: str, *argv: str) -> None:
+        """Run a program to its end; raise SlurmStartError with its output if it fails."""
+        self.spawn(name, *argv)
+        while (code := self._ask(do="exited").get(name)) is None:
+            time.sleep(0.02)
+        if code != 0:
+            raise SlurmStartError(f"{name} ended with code {code}:\n{self.log_tail(name)}")
+        self._finished.add(name)
+
     def check(self) -> None:
         """Raise SlurmStartError, with the tail of its log, if any daemon has ended."""
         for name, code in self._ask(do="exited").items():
+            if name in self._finished:
+                continue
             raise SlurmStartError(f"{name} ended with code {code}:\n{self.log_tail(name)}")
 
     def log_tail(self, name: str, lines: int = 25) -> str:

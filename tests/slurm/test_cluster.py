@@ -110,9 +110,10 @@ def test_a_requeued_job_runs_again_within_seconds_and_knows_it(
     assert accounted(slurm, job, "-D")[0] == "REQUEUED"
 
 
-def test_losing_a_node_requeues_its_job_on_another(slurm: PrivateSlurm) -> None:
-    job = slurm.submit("--gres=gpu:8", "--wrap=sleep 60")
-    slurm.wait_for(job, "RUNNING")
+def test_losing_a_node_requeues_its_job_on_another(slurm: PrivateSlurm, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    job = slurm.submit("--gres=gpu:8", f"--output={out}", "--wrap=echo begun; sleep 60")
+    slurm.wait_until(lambda: out.exists() and out.read_text() == "begun\n")
     node = slurm.job(job)["BatchHost"]
     try:
         slurm.kill_slurmd(node)

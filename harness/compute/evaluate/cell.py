@@ -37,6 +37,7 @@ class CellWork:
     """Of the model that is served."""
     log: str
     job_id: str
+    request_body: dict[str, Any] = field(default_factory=dict)
     started: str = field(default_factory=utc_now)
     seconds: dict[str, float] = field(default_factory=dict)
     samples: list[list[Row]] = field(default_factory=list)
@@ -101,7 +102,9 @@ class CellWork:
         began = time.monotonic()
         items = self.items()
         for repeat in range(self.cell.repeats):
-            work = Generation(self.benchmark, items, repeat, self._partial(repeat))
+            work = Generation(
+                self.benchmark, items, repeat, self._partial(repeat), self.request_body
+            )
             self.samples.append(generate(work, server, self.evaluation))
         self.seconds["start"] = round(server.start_seconds, 2)
         self.seconds["generate"] = round(time.monotonic() - began, 2)

@@ -19,8 +19,8 @@ def invalid_reason(rows: Rows, expected: int) -> str:
     errors = [row["error"] for row in rows if "error" in row]
     if len(errors) > MAX_ERROR_SHARE * expected:
         return f"{len(errors)} of {expected} requests failed, e.g. {errors[0]}"
-    answers = {row.get("generation", "") for row in rows}
-    if answers == {""}:
+    answers = {(row.get("generation", ""), row.get("reasoning_content", "")) for row in rows}
+    if answers == {("", "")}:
         return "every answer is empty"
     if len(answers) == 1 and expected > 2:
         return "every answer is the same text"

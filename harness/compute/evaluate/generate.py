@@ -10,8 +10,8 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,8 @@ class Generation:
     repeat: int
     path: Path
     """The append-only file."""
+    extra_body: Mapping[str, Any] = field(default_factory=dict)
+    """Fields that only this engine's requests have."""
 
 
 def generate(work: Generation, server: RunningServer, evaluation: EvaluationSpec) -> list[Row]:
@@ -152,9 +154,14 @@ async def ask(
             top_p=sampling.top_p,
             max_tokens=sampling.max_tokens,
             seed=item_seed(sampling.seed, work.repeat, index),
+            extra_body=dict(work.extra_body),
         )
         choice = answer.choices[0]
         row["generation"] = choice.message.content or ""
+        # Servers with a reasoning parser send thinking apart; it is kept, and not graded.
+        reasoning = (choice.message.model_extra or {}).get("reasoning_content")
+        if reasoning:
+            row["reasoning_content"] = reasoning
         row["finish_reason"] = choice.finish_reason
         row["num_generated_tokens"] = answer.usage.completion_tokens if answer.usage else None
     except APIError as error:

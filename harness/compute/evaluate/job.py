@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from harness.compute.evaluate.cell import CellWork
 from harness.compute.serve.request import ServeRequest
@@ -95,7 +97,11 @@ def serve_request(run: RunPaths, spec: Spec, site: Site, cell: Cell, model: Path
         ready_timeout_s=server.ready_timeout_minutes * 60,
         wrap=_wrapper(site, server.engine, [str(run.root), str(PROJECT_ROOT), str(model)]),
         log_path=run.cell(cell.checkpoint, cell.benchmark).server_log,
-        probe_body={"temperature": sampling.temperature, "top_p": sampling.top_p},
+        probe_body={
+            "temperature": sampling.temperature,
+            "top_p": sampling.top_p,
+            **_request_body(evaluation, model),
+        },
     )
 
 
@@ -132,9 +138,20 @@ def _cell_works(
             fingerprint=identity,
             log=log,
             job_id=os.environ.get("SLURM_JOB_ID", ""),
+            request_body=_request_body(_evaluation(spec), model),
         )
         for cell in cells
     ]
+
+
+def _request_body(evaluation: EvaluationSpec, model: Path) -> dict[str, Any]:
+    """`transformers serve` (5.23) leaves sampling off unless the model's own configuration has it
+    on, whatever temperature a request names: so each request carries the configuration."""
+    if evaluation.server.engine != "transformers" or evaluation.sampling.temperature == 0:
+        return {}
+    file = model / "generation_config.json"
+    own = read_json(file) if file.is_file() else {}
+    return {"generation_config": json.dumps({**own, "do_sample": True})}
 
 
 def _missing(run: RunPaths, cells: tuple[Cell, ...], log: str) -> str:

@@ -162,19 +162,24 @@ class Waiter:
         self.failure: BaseException | None = None
         self.ready = threading.Event()
         self._given_up = threading.Event()
-        checks = [probe.listening, probe.healthy, probe.right_model, probe.answers]
+        checks: list[tuple[str, Callable[[], None]]] = [
+            ("its port", probe.listening),
+            ("/health", probe.healthy),
+            ("the right model", probe.right_model),
+            ("a chat completion", probe.answers),
+        ]
         threading.Thread(target=self._run, args=(checks,), daemon=True).start()
 
     def give_up(self) -> None:
         """Let the thread end."""
         self._given_up.set()
 
-    def _run(self, checks: list[Callable[[], None]]) -> None:
+    def _run(self, checks: list[tuple[str, Callable[[], None]]]) -> None:
         try:
             while checks and not self._given_up.is_set():
-                self.waiting_for = (checks[0].__doc__ or "").split(".")[0].split(",")[0].lower()
+                self.waiting_for, check = checks[0]
                 try:
-                    checks[0]()
+                    check()
                     checks = checks[1:]
                 except NotYet as reason:
                     self.waiting_for = str(reason)

@@ -37,10 +37,10 @@ def prctl(option: int, value: int) -> None:
         raise OSError(ctypes.get_errno(), f"prctl({option}, {value})")
 
 
-def descendants(root: int) -> list[int]:
-    """All living processes below `root`, from one reading of /proc; zombies are left out."""
+def descendants(root: int, *, zombies: bool = False) -> list[int]:
+    """All processes below `root`, from one reading of /proc; zombies only on request."""
     children: dict[int, list[int]] = {}
-    zombies = set()
+    ended = set()
     for entry in os.listdir("/proc"):
         if not entry.isdigit():
             continue
@@ -52,13 +52,13 @@ def descendants(root: int) -> list[int]:
             continue
         children.setdefault(int(parent), []).append(int(entry))
         if state in (b"Z", b"X"):
-            zombies.add(int(entry))
+            ended.add(int(entry))
     found: list[int] = []
     queue = [root]
     while queue:
         below = children.get(queue.pop(), [])
         queue += below
-        found += [pid for pid in below if pid not in zombies]
+        found += [pid for pid in below if zombies or pid not in ended]
     return found
 
 
@@ -177,7 +177,9 @@ class Supervisor:
         while True:
             self.reap()
             self.log.pump()
-            left = descendants(me)
+            # Zombies too: a process whose first thread has ended shows as one while its other
+            # threads still hold its memory and port, and waitpid() has nothing to collect yet.
+            left = descendants(me, zombies=True)
             spent = time.monotonic() - began
             if not left or spent > self.order["grace_s"] + KILL_LIMIT_S:
                 return left

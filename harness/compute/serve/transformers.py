@@ -13,7 +13,8 @@ Facts of 5.23, read in its source and tried:
   readiness check: `ServeRequest.probe_body` has to carry them. On CPU its cache takes 90 % of the
   machine's memory, whatever the job was given, unless it is capped: uncapped is a UserError.
 - `temperature` above 0 samples only if the checkpoint's generation_config.json has do_sample true;
-  otherwise decoding is greedy. Fields it does not know (top_k, min_p) are refused with 422; `n` and
+  otherwise decoding is greedy (tried at 1.5). The request field `generation_config`, JSON text with
+  do_sample, does sample, without --continuous-batching. Fields it does not know (top_k, min_p) are refused with 422; `n` and
   `logprobs` are ignored.
 """
 
@@ -61,8 +62,8 @@ def refuse_unsupported(request: ServeRequest) -> None:
     capped = flags.keys() & {"cb-num-blocks", "cb-max-memory-percent"}
     if flags.get("continuous-batching") and flags.get("device") == "cpu" and not capped:
         raise UserError(
-            "continuous_batching on CPU takes 90 % of the machine's memory: cap it with "
-            "cb_num_blocks (of 256 tokens), e.g. 64, and cb_max_batch_tokens, e.g. 1024"
+            "engine transformers: continuous_batching on CPU takes 90 % of the machine's memory: "
+            "cap it with cb_num_blocks (of 256 tokens), e.g. 64, and cb_max_batch_tokens, e.g. 1024"
         )
     if request.host not in LOOPBACK:
         raise UserError(f"engine transformers checks no key: host {request.host} would be open")

@@ -19,6 +19,8 @@ from harness.compute.train.state import TrainState, write_state
 from harness.errors import UserError
 from harness.runs.files import utc_now, write_text
 
+_STATE_SECONDS = 10.0
+"""Between two writes of an unchanged word; each is synced to disk, which costs a small step."""
 STOP_SIGNALS = (signal.SIGUSR2, signal.SIGTERM)
 
 
@@ -78,7 +80,7 @@ class RunLog(TrainerCallback):  # type: ignore[misc]
         self._state = TrainState("running", attempt=attempt)
         self._started = self._last_time = time.monotonic()
         self._first_step = self._last_step = 0
-        self._last_tokens = 0.0
+        self._last_tokens = self._written = 0.0
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
@@ -115,7 +117,8 @@ class RunLog(TrainerCallback):  # type: ignore[misc]
         with self._log.open("a", encoding="utf-8") as file:
             file.write(json.dumps(entry, allow_nan=False) + "\n")
         print(progress_line(entry, state.max_steps), flush=True)
-        self._write("running", state)
+        if time.monotonic() - self._written >= _STATE_SECONDS:
+            self._write("running", state)
 
     def finish(self, state: TrainerState, preempted: bool) -> None:
         """Write the last word: complete, or preempted where a stop came before the end."""
@@ -129,6 +132,7 @@ class RunLog(TrainerCallback):  # type: ignore[misc]
             self._state, state=word, step=state.global_step, max_steps=state.max_steps
         )
         write_state(self._state_file, self._state)
+        self._written = time.monotonic()
 
     def _entry(
         self, state: TrainerState, logs: dict[str, Any], now: float, args: TrainingArguments

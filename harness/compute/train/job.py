@@ -107,6 +107,9 @@ def outcome(paths: RunPaths, node: Node, attempt: str, launcher: Launcher, code:
     state = read_state(paths.train_state)
     if state is None or state.attempt != attempt:
         reason = "training left no state of this attempt"
+    elif state.state == "preempted" and code < 0 and not launcher.stop_requested:
+        # Orphans save when they are ended; that must not look like a request to requeue.
+        reason = f"the launcher was killed by signal {-code}; its workers saved step {state.step}"
     elif state.state in ("complete", "preempted"):
         if state.state == "complete":
             shutil.rmtree(paths.train / "dataset", ignore_errors=True)

@@ -135,8 +135,10 @@ def dataset_folder(script: ScriptArguments, config: TrainingConfig) -> str:
     if not script.run_dir:
         return script.dataset_name
     target = RunPaths(Path(script.run_dir)).train / "dataset"
-    with config.main_process_first(desc="dataset links"):
-        return str(link_dataset(Path(script.dataset_name), target))
+    if config.process_index == 0:
+        link_dataset(Path(script.dataset_name), target)
+    barrier()
+    return str(target)
 
 
 def release_hook(script: ScriptArguments) -> partial[bool] | None:

@@ -9,7 +9,6 @@ import shutil
 import socket
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -65,16 +64,17 @@ def _grade(grader: CodeGrader, *programs: str, workers: int = 1) -> list[dict[st
 def _between_honest_ones(grader: CodeGrader, hostile: str) -> dict[str, Any]:
     """Grade honest, hostile, honest; the honest have to pass. The hostile one's row."""
     before, row, after = _grade(grader, _HONEST, f"```python\n{hostile}\n```", _HONEST)
-    assert before["is_correct-plus"] and after["is_correct-plus"]
+    assert before["is_correct-plus"]
+    assert after["is_correct-plus"]
     return row
 
 
 @pytest.fixture
-def secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("SECRET_TOKEN", "hunter2")
     path = tmp_path / "id_rsa"
     path.write_text("private")
-    yield path
+    return path
 
 
 def test_files_and_environment_of_the_user_are_not_there(grader: CodeGrader, secret: Path) -> None:

@@ -23,6 +23,16 @@ def flag(name: str) -> str:
     return COMMAND[COMMAND.index(name) + 1]
 
 
+def own_key() -> str | None:
+    """As the engines take it: vLLM from the environment, SGLang from the file of --config."""
+    if "--config" in COMMAND:
+        return Path(flag("--config")).read_text().removeprefix('api-key: "').removesuffix('"\n')
+    return os.environ.get("VLLM_API_KEY")
+
+
+KEY = own_key()
+
+
 def daemon() -> None:
     """Fork twice into another session, ignore TERM, live for ever: what engines leave behind."""
     if os.fork():
@@ -48,9 +58,8 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(data)
 
     def allowed(self) -> bool:
-        key = os.environ.get("VLLM_API_KEY")
         sent = self.headers.get("Authorization")
-        if OPTIONS.get("open") or sent == f"Bearer {key}":
+        if OPTIONS.get("open") or sent == f"Bearer {KEY}":
             return True
         self.reply(401, {"error": "Unauthorized"})
         return False
@@ -78,7 +87,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 def main() -> None:
-    print("key in the log:", os.environ.get("VLLM_API_KEY"), flush=True)
+    print("key in the log:", KEY, flush=True)
     if "daemon" in OPTIONS:
         daemon()
     if "print_and_die" in OPTIONS:

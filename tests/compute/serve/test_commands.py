@@ -87,6 +87,7 @@ def test_transformers_serve_is_pinned_to_the_folder(tmp_path: Path) -> None:
         {"gpu_memory_utilization": 0.9},
         {"host": "0.0.0.0"},
         {"model": "/runs/a@b/checkpoint-5"},
+        {"extra_flags": {"device": "cpu", "continuous_batching": True}},
     ],
 )
 def test_transformers_serve_refuses_what_it_cannot_do(change: dict[str, Any]) -> None:

@@ -100,6 +100,33 @@ def test_the_key_is_in_no_argument_and_not_in_the_log(tmp_path: Path) -> None:
     assert stat.S_IMODE(server.log_path.stat().st_mode) == 0o600
 
 
+def test_sglangs_key_file_is_private_and_gone_once_the_server_is_ready(tmp_path: Path) -> None:
+    modes = []
+
+    def wrap(argv: list[str]) -> list[str]:
+        # By the time of the wrap the file is not there yet; the server reads it at its start.
+        key_file = argv[argv.index("--config") + 1]
+        code = "import os, sys; print(oct(os.stat(sys.argv[1]).st_mode), flush=True)\n"
+        code += "os.execv(sys.executable, [sys.executable, *sys.argv[2:]])"
+        modes.append(Path(key_file))
+        return [sys.executable, "-c", code, key_file, str(FAKE), "{}", *argv]
+
+    asked = ServeRequest(
+        engine="sglang",
+        model="/models/checkpoint-500",
+        served_name="run/checkpoint-500",
+        ready_timeout_s=20,
+        wrap=wrap,
+        log_path=tmp_path / "server.log",
+    )
+    with serve(asked) as server:
+        assert not modes[0].exists()
+        log = server.log_path.read_text()
+        assert "0o100600" in log
+        assert "key in the log: ***" in log
+        assert server.api_key not in log
+
+
 def test_each_server_has_a_key_of_its_own_and_ports_of_its_own(tmp_path: Path) -> None:
     with serve(request(tmp_path / "a")) as first, serve(request(tmp_path / "b")) as second:
         assert first.api_key != second.api_key
@@ -348,3 +375,12 @@ def test_the_watch_gives_up_a_server_that_hangs(tmp_path: Path) -> None:
         with pytest.raises(ServerError, match="/health has not answered"):
             server.raise_if_dead()
         hang.unlink()
+
+
+def test_no_zombie_is_left_to_us(tmp_path: Path) -> None:
+    before = {child.pid for child in psutil.Process().children(recursive=True)}
+    for _ in range(5):
+        with serve(request(tmp_path)):
+            pass
+    after = {child.pid for child in psutil.Process().children(recursive=True)}
+    assert after <= before

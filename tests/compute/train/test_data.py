@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-datasets = pytest.importorskip("datasets", reason="datasets is not installed")
+pytest.importorskip("datasets", reason="datasets is not installed")
 
 from harness.compute.train.data import link_dataset, load_rows
 from harness.errors import UserError
@@ -40,9 +40,7 @@ def test_the_cap_takes_the_same_rows_for_the_same_seed(tmp_path: Path) -> None:
         ("dict", "trian", "no split 'trian'; did you mean 'train'"),
     ],
 )
-def test_what_cannot_be_loaded_is_named(
-    tmp_path: Path, folder: str, split: str, text: str
-) -> None:
+def test_what_cannot_be_loaded_is_named(tmp_path: Path, folder: str, split: str, text: str) -> None:
     (tmp_path / "empty").mkdir()
     make_tiny_dataset(tmp_path / "dict", 3, split="train")
     with pytest.raises(UserError, match=text):

@@ -100,6 +100,13 @@ def wait_for(
         time.sleep(0.05)
 
 
+def signal_everyone(job: subprocess.Popen[str], number: signal.Signals) -> None:
+    """As Slurm does: the job, the launcher, the workers, all at once."""
+    job_process = psutil.Process(job.pid)
+    for process in [job_process, *job_process.children(recursive=True)]:
+        process.send_signal(number)
+
+
 @pytest.fixture(scope="module")
 def finished(inputs: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[RunPaths, str]:
     paths = make_run(tmp_path_factory.mktemp("finished run"), inputs, max_samples=40)
@@ -182,7 +189,7 @@ def preempted(inputs: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[R
     paths = make_run(tmp_path_factory.mktemp("preempted"), inputs, max_steps=120, save_steps=50)
     job = start(paths)
     wait_for(lambda: paths.train_log.is_file() and len(log_steps(paths)) >= 3, job)
-    job.send_signal(signal.SIGUSR2)
+    signal_everyone(job, signal.SIGUSR2)
     code, output = finish(job)
     assert code == 0, output
     return paths, output
@@ -244,6 +251,17 @@ def test_a_signal_before_the_workers_are_ready_is_not_lost(inputs: Path, tmp_pat
     assert (state(paths)["state"], state(paths)["step"]) == ("preempted", 1)
 
 
+def test_term_to_everyone_saves_too(inputs: Path, tmp_path: Path) -> None:
+    paths = make_run(tmp_path, inputs, max_steps=5000, save_steps=5000)
+    job = start(paths)
+    wait_for(lambda: paths.train_log.is_file(), job)
+    signal_everyone(job, signal.SIGTERM)
+    code, output = finish(job)
+    assert code == 0, output
+    assert state(paths)["state"] == "preempted"
+    assert list(complete_checkpoints(paths.checkpoints)) == [state(paths)["step"]]
+
+
 def test_a_missing_dataset_is_named(inputs: Path, tmp_path: Path) -> None:
     paths = make_run(tmp_path, inputs, dataset_name="/no/such/data")
     code, output = train(paths)
@@ -274,4 +292,4 @@ def test_a_killed_launcher_leaves_no_worker(inputs: Path, tmp_path: Path) -> Non
     assert code == 1, output
     assert survivors(attempt) == []
     assert state(paths)["state"] == "failed"
-    assert "training ended while it was running" in output
+    assert "the launcher exited -9" in output

@@ -75,7 +75,8 @@ class _Helper:
             stderr=self._stderr,
             start_new_session=True,
         )
-        assert self._process.stdin is not None and self._process.stdout is not None
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
         self._stdin, self._stdout = self._process.stdin, self._process.stdout
         try:
             if self._read_line(command.start_limit_s).get("ready") is not True:

@@ -59,8 +59,10 @@ def test_a_task_that_hangs_dies_or_babbles_fails_alone(helper: list[str]) -> Non
     failed = [index for index, answer in enumerate(answers) if isinstance(answer, Failure)]
     assert failed == [1, 3, 5, 7]
     assert [answers[index] for index in (0, 2, 4, 6, 8)] == ["a", "b", "c", "d", "e"]
-    assert isinstance(answers[7], Failure) and answers[7].timed_out
-    assert isinstance(answers[1], Failure) and not answers[1].timed_out
+    assert isinstance(answers[7], Failure)
+    assert answers[7].timed_out
+    assert isinstance(answers[1], Failure)
+    assert not answers[1].timed_out
 
 
 def test_a_second_try_saves_an_item_that_another_one_damaged(
@@ -91,7 +93,8 @@ def test_a_watcher_ends_the_helper(helper: list[str], tmp_path: Path) -> None:
     task = {"do": "sleep", "mark": str(mark)}
     (answer,) = run_tasks(Command(helper, watch=watch), [task], [50.0])
     assert time.monotonic() - began < 40
-    assert isinstance(answer, Failure) and "too fat" in answer.reason
+    assert isinstance(answer, Failure)
+    assert "too fat" in answer.reason
 
 
 def test_a_helper_that_cannot_start_is_an_error_with_what_it_said() -> None:

@@ -1,0 +1,109 @@
+"""The local scheduler: dependency order, Slurm's variables, release, cancel, death of the runner."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from harness.runs.paths import RunPaths
+from harness.scheduling.local import (
+    LocalScheduler,
+    QueuedJob,
+    enqueue,
+    read_queue,
+    run_queue,
+    task_environment,
+)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunPaths:
+    paths = RunPaths(tmp_path / "it's a run" / "20260101-000000-aaaa")
+    paths.root.mkdir(parents=True)
+    return paths
+
+
+def queue(run: RunPaths, name: str, body: str, dependency: str = "", array: str = "") -> str:
+    header = f"#!/bin/bash\n#SBATCH --job-name=run:{name}\n#SBATCH --time=0:01:00\n"
+    header += f"#SBATCH --array={array}\n" if array else ""
+    run.scripts.mkdir(exist_ok=True)
+    run.logs(name).mkdir(parents=True, exist_ok=True)
+    run.script(name).write_text(header + body)
+    return enqueue(run, run.script(name), dependency)
+
+
+def phases(run: RunPaths) -> dict[str, tuple[str, ...]]:
+    return {job.name: tuple(job.phases) for job in read_queue(run).jobs}
+
+
+def eventually(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_jobs_run_in_dependency_order_with_slurms_variables(run: RunPaths) -> None:
+    note = run.root / "note"
+    line = f'echo "$SLURM_JOB_NAME ${{SLURM_ARRAY_TASK_ID:-}}" >> "{note}"'
+    first = queue(run, "first", f"sleep 0.3; {line}")
+    queue(run, "after", line, dependency=f"afterok:{first}", array="0-1%1")
+    queue(run, "free", line)
+    run_queue(run)
+    assert note.read_text().split("\n")[:4] == ["first ", "after 0", "after 1", "free "]
+    assert set(phases(run).values()) == {("completed",), ("completed", "completed")}
+
+
+def test_the_failure_of_one_leaves_afterok_waiting_and_lets_afterany_go(run: RunPaths) -> None:
+    bad = queue(run, "bad", "exit 3")
+    queue(run, "never", "true", dependency=f"afterok:{bad}", array="0-0")
+    queue(run, "close", "true", dependency=f"afterany:{bad}")
+    run_queue(run)
+    assert phases(run) == {"bad": ("failed",), "never": ("cancelled",), "close": ("completed",)}
+    states = LocalScheduler(run).states(["1", "2", "3", "9"])
+    assert states["1"].detail == "exit 3"
+    assert states["2_0"].detail == "DependencyNeverSatisfied"
+    assert states["9"].phase == "unknown"
+
+
+def test_a_released_job_runs_in_spite_of_the_failure(run: RunPaths) -> None:
+    bad = queue(run, "bad", "exit 3")
+    job = queue(run, "released", "true", dependency=f"afterok:{bad}")
+    LocalScheduler(run).release(job)
+    run_queue(run)
+    assert phases(run)["released"] == ("completed",)
+
+
+def test_cancelling_ends_a_running_script_and_all_it_started(run: RunPaths) -> None:
+    job = queue(run, "long", f'sleep 300 & echo $! > "{run.root}/pid"; wait')
+    code = "import sys; from harness.scheduling.local import main; main(sys.argv[1:])"
+    runner = subprocess.Popen([sys.executable, "-c", code, "run", str(run.root)])
+    eventually(lambda: (run.root / "pid").exists() and (run.root / "pid").read_text() != "")
+    LocalScheduler(run).cancel([job])
+    assert runner.wait(20) == 0
+    assert phases(run) == {"long": ("cancelled",)}
+    assert not Path(f"/proc/{(run.root / 'pid').read_text().strip()}").exists()
+
+
+def test_jobs_of_a_dead_runner_have_failed(run: RunPaths) -> None:
+    job = queue(run, "long", "true")
+    state = LocalScheduler(run).states([job])[job]
+    assert (state.phase, state.detail) == ("failed", "the local runner died")
+
+
+def test_srun_is_replaced_and_its_options_do_not_matter(run: RunPaths) -> None:
+    queue(run, "step", f'srun --a=1 --output=x echo "a b" > "{run.root}/out"')
+    run_queue(run)
+    assert (run.root / "out").read_text() == "a b\n"
+
+
+def test_a_job_that_is_no_array_has_no_array_variables() -> None:
+    job = QueuedJob(id="3", name="x", script="s", array=False, minutes=1)
+    environment = task_environment({"PATH": "/bin"}, job, 0)
+    assert environment["SLURM_JOB_ID"] == "3"
+    assert not [name for name in environment if "ARRAY" in name]
