@@ -43,6 +43,12 @@ SetSite = Annotated[
 SiteFile = Annotated[
     str | None, typer.Option("--site", help="Site file; default $HARNESS_SITE, then site.yaml.")
 ]
+Poll = Annotated[
+    float | None,
+    typer.Option(
+        "--poll", min=0.5, help="With --wait: seconds between looks (default 2, on Slurm 30)."
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
 SpecFile = Annotated[str, typer.Argument(metavar="SPEC", help="A YAML file, or a name in jobs/.")]
 RunWord = Annotated[
@@ -65,6 +71,7 @@ def submit(
     wait: Annotated[
         bool, typer.Option("--wait", help="Follow the run to its end, then collect.")
     ] = False,
+    poll: Poll = None,
     as_json: AsJson = False,
 ) -> None:
     """Submit a run: training, one evaluation array per checkpoint, the table.
@@ -92,7 +99,7 @@ def submit(
         return
     _say(f"run {run.name}/{run.run_id} ({staged.scheduler}): {run.root}")
     if wait:
-        _follow(run, as_json)
+        _follow(run, poll, as_json)
     else:
         _say(f"follow it:  python -m harness status {run.run_id} --wait\n"
              f"the table:  python -m harness collect {run.run_id}")  # fmt: skip
@@ -126,6 +133,7 @@ def status(
     site: SiteFile = None,
     site_overrides: SetSite = None,
     wait: Annotated[bool, typer.Option("--wait", help="Follow the run to its end.")] = False,
+    poll: Poll = None,
     as_json: AsJson = False,
 ) -> None:
     """Every job and every planned cell (checkpoint x benchmark) of a run.
@@ -137,7 +145,7 @@ def status(
 
     found = find_run(run, _runs_dir(site, site_overrides))
     if wait:
-        _follow(found, as_json)
+        _follow(found, poll, as_json)
         return
     state = run_status(found)
     if as_json:
@@ -334,12 +342,12 @@ def _print_dry_run(staged: Staged, findings: tuple[Finding, ...], as_json: bool)
     print(f"dry run: nothing was submitted or written ({_count(findings)})")
 
 
-def _follow(run: Any, as_json: bool) -> None:
+def _follow(run: Any, poll: float | None, as_json: bool) -> None:
     from harness.results.collect import collect_run
     from harness.scheduling.follow import follow
     from harness.scheduling.status import run_status
 
-    follow(run, _say)
+    follow(run, _say, poll)
     table = collect_run(run)
     if run_status(run).manifest.plan.cells:
         _print_table(table, [run.results_csv, run.results_plot], as_json)

@@ -31,11 +31,23 @@ def ground_truth_link(benchmarks_dir: Path, name: str) -> Path:
     return benchmarks_dir / f"{name}.ground-truth"
 
 
+def nltk_data(benchmarks_dir: Path) -> Path:
+    """NLTK's data folder (what $NLTK_DATA names)."""
+    return benchmarks_dir / "nltk_data"
+
+
+def punkt_folder(benchmarks_dir: Path) -> Path:
+    """English punkt_tab inside NLTK's data folder."""
+    return nltk_data(benchmarks_dir) / "tokenizers" / "punkt_tab" / "english"
+
+
 def is_prepared(benchmarks_dir: Path, name: str) -> bool:
     """Whether all that a job needs is there (a generated benchmark is prepared on submission)."""
-    truth = ground_truth_link(benchmarks_dir, name)
-    return prepared_file(benchmarks_dir, name).is_file() and (
-        not BENCHMARKS[name].runs_code or truth.is_dir()
+    benchmark = BENCHMARKS[name]
+    return (
+        prepared_file(benchmarks_dir, name).is_file()
+        and (not benchmark.runs_code or ground_truth_link(benchmarks_dir, name).is_dir())
+        and (not benchmark.needs_punkt or punkt_folder(benchmarks_dir).is_dir())
     )
 
 

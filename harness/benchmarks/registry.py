@@ -44,6 +44,8 @@ class Benchmark:
     """The user's turn; a `str.format` template with the field `question`."""
     runs_code: bool = False
     """Model-written code is executed to grade it."""
+    needs_punkt: bool = False
+    """Its checkers count sentences, with NLTK's punkt_tab."""
     source: str = ""
     """Where `prepare` gets the data; empty for a generated benchmark."""
     file: str = ""
@@ -107,6 +109,7 @@ BENCHMARKS: dict[str, Benchmark] = {
             items=541,
             grader="ifeval",
             headline="prompt_strict_accuracy",
+            needs_punkt=True,
             source=f"{_RAW}/google-research/google-research/master/instruction_following_eval/data/input_data.jsonl",
             file="ifeval_input_data.jsonl",
             licence="Apache-2.0",

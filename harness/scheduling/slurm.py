@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import Literal
 
 from harness.config.site import Site
@@ -98,12 +99,11 @@ class SlurmScheduler:
             return {}
         queue_error: CommandError | None = None
         found: dict[str, JobState] = {}
-        try:
+        # Many sites run without accounting: then squeue alone must do.
+        with suppress(CommandError):
             found = parse_sacct(
                 call(["sacct", "-X", "-n", "-P", f"--format={SACCT_FIELDS}", "-j", ",".join(ids)])
             )
-        except CommandError:
-            pass  # many sites run without accounting: then squeue and scontrol must do
         try:
             found.update(
                 parse_squeue(call(["squeue", "-h", "-r", "-t", "all", "-o", SQUEUE_FORMAT,
@@ -135,7 +135,7 @@ def parse_squeue(text: str) -> dict[str, JobState]:
     """`squeue -h -r -o '%i|%T|%r'`: id, state, reason."""
     states = {}
     for line in text.splitlines():
-        job_id, state, reason = (line.strip().split("|") + ["", ""])[:3]
+        job_id, state, reason = [*line.strip().split("|"), "", ""][:3]
         if job_id:
             detail = state if reason in ("", "None") else f"{state} ({reason})"
             states[job_id] = JobState(_phase(state), detail)
@@ -146,7 +146,7 @@ def parse_sacct(text: str) -> dict[str, JobState]:
     """`sacct -X -n -P --format=JobID,State,ExitCode`; pending arrays come as `12_[0-3]`."""
     states = {}
     for line in text.splitlines():
-        job_id, state, code = (line.strip().split("|") + ["", ""])[:3]
+        job_id, state, code = [*line.strip().split("|"), "", ""][:3]
         for key in _expand(job_id):
             detail = state if code in ("", "0:0") else f"{state} (exit {code})"
             states[key] = JobState(_phase(state), detail)

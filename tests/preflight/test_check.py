@@ -96,7 +96,9 @@ def test_a_real_saved_dataset_is_read_like_the_datasets_library_does(tmp_path: P
     datasets = pytest.importorskip("datasets", reason="needs the extra `train`")
     rows = [{"messages": [{"role": "user", "content": str(i)}]} for i in range(57)]
     split = datasets.Dataset.from_list(rows)
-    datasets.DatasetDict({"train": split, "test": split.select(range(5))}).save_to_disk(tmp_path / "d")
+    datasets.DatasetDict({"train": split, "test": split.select(range(5))}).save_to_disk(
+        tmp_path / "d"
+    )
     found = read_saved_dataset(tmp_path / "d", "test")
     assert (found.rows, found.columns) == (5, ("messages",))
     split.shuffle(seed=1).select(range(7)).save_to_disk(tmp_path / "s", num_shards=3)
@@ -139,7 +141,11 @@ def test_a_model_folder_must_hold_config_weights_and_tokenizer(tmp_path: Path) -
 
 @pytest.mark.parametrize(
     ("text", "expected"),
-    [(None, "cannot be read"), ("{% if %}", "not valid Jinja"), ("{{ messages }}", "no {% generation %}")],
+    [
+        (None, "cannot be read"),
+        ("{% if %}", "not valid Jinja"),
+        ("{{ messages }}", "no {% generation %}"),
+    ],
 )
 def test_a_wrong_template_is_refused(tmp_path: Path, text: str | None, expected: str) -> None:
     path = tmp_path / "t.jinja"

@@ -18,7 +18,9 @@ from harness.results.tree import collect_tree
 from tests.support import shared_data
 
 DATA = shared_data()
-needs_data = pytest.mark.skipif(DATA is None, reason="the shared benchmark data is not beside the repository")
+needs_data = pytest.mark.skipif(
+    DATA is None, reason="the shared benchmark data is not beside the repository"
+)
 
 
 def write(path: Path, value: Any) -> Path:
@@ -117,7 +119,7 @@ def test_a_single_file_becomes_one_named_row(tmp_path: Path) -> None:
      '{"gsm8k": {"pass@1": {"x": NaN}}}', '{"gsm8k": {"pass@1": {"x": true'],
 )  # fmt: skip
 def test_a_file_that_is_no_metrics_file_is_refused(tmp_path: Path, content: str) -> None:
-    with pytest.raises(ResultError, match="metrics.json"):
+    with pytest.raises(ResultError, match=r"metrics\.json"):
         collect_file(write(tmp_path / "metrics.json", content), "x")
 
 
@@ -129,7 +131,11 @@ def test_numbers_are_not_rounded_and_absent_ones_are_empty() -> None:
         )
     )
     lines = csv_text(table).splitlines()
-    assert lines == ["run,checkpoint,step,a/pass@1/x,a/pass@1/y", f"r,base,0,{1 / 3},", "r,checkpoint-5,5,0.5,"]
+    assert lines == [
+        "run,checkpoint,step,a/pass@1/x,a/pass@1/y",
+        f"r,base,0,{1 / 3},",
+        "r,checkpoint-5,5,0.5,",
+    ]
     assert long_csv_text(table).splitlines()[1] == f"r,base,0,a,pass@1,x,{1 / 3}"
 
 
@@ -146,7 +152,9 @@ def test_the_picture_has_a_panel_per_headline(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib", reason="plots need the extra `report`")
     from harness.results.plots import plot_table
 
-    table = Table((Row.of("r", "base", 0, metrics(0.0)), Row.of("r", "checkpoint-5", 5, metrics(9.0))))
+    table = Table(
+        (Row.of("r", "base", 0, metrics(0.0)), Row.of("r", "checkpoint-5", 5, metrics(9.0)))
+    )
     plot_table(table, headlines(table), tmp_path / "p.png")
     assert (tmp_path / "p.png").read_bytes().startswith(b"\x89PNG")
     assert [p.name for p in tmp_path.iterdir()] == ["p.png"]

@@ -74,7 +74,12 @@ def test_a_folder_without_weights_has_no_fingerprint(tmp_path: Path) -> None:
 
 
 def test_steps_are_read_from_names() -> None:
-    assert [checkpoint_step(n) for n in ("checkpoint-12", "base", "checkpoint-", "x")] == [12, 0, None, None]
+    assert [checkpoint_step(n) for n in ("checkpoint-12", "base", "checkpoint-", "x")] == [
+        12,
+        0,
+        None,
+        None,
+    ]
 
 
 def test_runs_are_found_by_folder_name_id_or_as_the_latest(tmp_path: Path) -> None:

@@ -13,7 +13,11 @@ def test_without_an_environment_the_command_stays_as_it_is() -> None:
 
 
 def test_activate_lines_run_first_and_arguments_stay_whole() -> None:
-    command = wrap(Environment(activate=("export GREETING='hi you'",)), ["sh", "-c", 'echo "$GREETING $0"', "a  b"], [])
+    command = wrap(
+        Environment(activate=("export GREETING='hi you'",)),
+        ["sh", "-c", 'echo "$GREETING $0"', "a  b"],
+        [],
+    )
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout == "hi you a  b\n"
 

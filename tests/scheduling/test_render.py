@@ -105,7 +105,9 @@ def test_a_roles_environment_is_activated_or_its_container_entered() -> None:
     text = scripts(activated)["train"]
     assert "\nsource /envs/t/bin/activate\n" in text
     assert "    python -u -m submitit" in text
-    boxed = Site(environments={"train": Environment(container="/images/t.sif", mounts=("/data:/data",))})
+    boxed = Site(
+        environments={"train": Environment(container="/images/t.sif", mounts=("/data:/data",))}
+    )
     text = scripts(boxed)["train"]
     assert "apptainer exec --nv --bind" in text
     assert "/data:/data /images/t.sif python -u -m submitit" in text
@@ -120,7 +122,9 @@ def test_a_run_folder_that_slurm_would_misread_is_refused(bad: str) -> None:
 
 
 HOSTILE = st.text(
-    st.characters(blacklist_categories=("Cs", "Cc"), blacklist_characters="%\\/"), min_size=1, max_size=30
+    st.characters(blacklist_categories=("Cs", "Cc"), blacklist_characters="%\\/"),
+    min_size=1,
+    max_size=30,
 ).filter(lambda text: text not in (".", ".."))
 
 

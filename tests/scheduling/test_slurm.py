@@ -100,7 +100,9 @@ def test_without_accounting_squeue_alone_is_believed(monkeypatch: pytest.MonkeyP
 def test_a_job_that_left_the_queue_is_unknown_without_accounting(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    answers(monkeypatch, sacct=failure("sacct-accounting-off"), squeue=failure("squeue-unknown-job"))
+    answers(
+        monkeypatch, sacct=failure("sacct-accounting-off"), squeue=failure("squeue-unknown-job")
+    )
     assert SlurmScheduler().states(["7"])["7"].phase == "unknown"
 
 

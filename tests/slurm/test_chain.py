@@ -109,7 +109,7 @@ def test_a_run_trains_evaluates_every_checkpoint_and_collects_a_full_table(
     assert "gres/gpu=8" in slurm.job(train)["TRES"]
     assert slurm.job(job_id(run, "eval-checkpoint-1"))["Dependency"].startswith(f"afterok:{train}")
 
-    followed = cluster.harness("status", "--wait")
+    followed = cluster.harness("status", "--wait", "--poll", "2")
     print(followed.stderr, followed.stdout)
     logs = {p.name: p.read_text()[-3000:] for p in (run / "logs").rglob("*.err")}
     assert followed.returncode == 0, (followed.stdout, followed.stderr, logs)
@@ -135,7 +135,9 @@ def test_real_gsm8k_items_go_through_the_chain(cluster: Cluster) -> None:
         pytest.skip("the shared benchmark data is not beside the repository")
     prepared = cluster.harness("prepare", "gsm8k", "--from", str(data))
     assert prepared.returncode == 0, prepared.stderr
-    done = cluster.harness("submit", str(cluster.spec(["gsm8k"], max_steps=1)), "--wait", "--json")
+    done = cluster.harness(
+        "submit", str(cluster.spec(["gsm8k"], max_steps=1)), "--wait", "--poll", "2", "--json"
+    )
     table = json.loads(done.stdout)
     assert done.returncode == 0, (table, done.stderr)
     assert table["complete"]
@@ -156,7 +158,7 @@ def test_when_training_fails_no_array_waits_for_ever(cluster: Cluster, slurm: Pr
     run = (cluster.folder / "runs" / "tiny" / "latest").resolve()
     slurm.wait_for(job_id(run, "train"), "RUNNING")
     slurm.run("scancel", job_id(run, "train"))
-    followed = cluster.harness("status", "--wait")
+    followed = cluster.harness("status", "--wait", "--poll", "2")
     assert followed.returncode == 1
     assert "2 cells: 2 missing" in followed.stdout, followed.stdout
     assert "training ended without this checkpoint" in followed.stdout

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import time
 from dataclasses import dataclass, field
 from importlib import metadata
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import harness
-from harness.benchmarks.prepare import ground_truth_link, load_items
+from harness.benchmarks.prepare import ground_truth_link, load_items, nltk_data
 from harness.benchmarks.registry import BENCHMARKS, Benchmark, Item
 from harness.compute.evaluate import gates
 from harness.compute.evaluate.generate import Generation, Row, generate
@@ -115,6 +116,7 @@ class CellWork:
         from harness.compute.evaluate.builtin.aggregate import benchmark_metrics
 
         began = time.monotonic()
+        os.environ["NLTK_DATA"] = str(nltk_data(self.benchmarks_dir))
         items = self.items()
         reason = next(filter(None, (gates.invalid_reason(s, len(items)) for s in self.samples)), "")
         grader = GRADERS[self.benchmark.grader](**self._grader_options())

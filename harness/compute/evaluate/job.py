@@ -47,10 +47,12 @@ def run(run: RunPaths, job_name: str, task: int) -> str:
     if not todo:
         return "all cells were done already"
     try:
-        with serve(serve_request(run, spec, site, cells[0], model)) as server:
-            with watch(server, on_failure=lambda error: print(error, file=sys.stderr)):
-                for cell_work in todo:
-                    cell_work.generate(server)
+        with (
+            serve(serve_request(run, spec, site, cells[0], model)) as server,
+            watch(server, on_failure=lambda error: print(error, file=sys.stderr)),
+        ):
+            for cell_work in todo:
+                cell_work.generate(server)
         states = [cell_work.grade() for cell_work in todo]
     except (HarnessError, OSError) as error:
         _record_failure(todo, error)

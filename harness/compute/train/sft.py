@@ -90,6 +90,7 @@ def train(script: ScriptArguments, config: TrainingConfig, request: StopRequest)
     if config.process_index == 0:
         log.finish(trainer.state, preempted=stop.stopped)
     say(f"stopped at step {trainer.state.global_step}" if stop.stopped else "training is done")
+    trainer.end()  # trackers and the process group
 
 
 def check_world(script: ScriptArguments, config: TrainingConfig) -> None:
