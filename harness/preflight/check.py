@@ -143,7 +143,7 @@ def _check_evaluation(evaluation: EvaluationSpec, site: Site) -> list[Finding]:
                 "evaluation.max_items",
                 f"only the first {evaluation.max_items} items of each benchmark: "
                 "scores do not compare with full ones",
-            )  # fmt: skip
+            )
         )
     return findings
 

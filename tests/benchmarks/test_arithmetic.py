@@ -55,10 +55,10 @@ def test_first_problem_never_changes() -> None:
     assert problems("test", 1) == [
         {
             "id": "arithmetic-test-0-0",
-            "question": "Ava has 37 beads and gives 23 of them to Rosa. "
-            "How many beads are left for Ava?",
-            "solution": "The beads left are: 37 - 23 = 14. The answer is \\boxed{14}.",
-            "expected_answer": "14",
+            "question": "Victor has 20 oranges and buys 2 more. "
+            "How many oranges does Victor have now?",
+            "solution": "Victor now has: 20 + 2 = 22. The answer is \\boxed{22}.",
+            "expected_answer": "22",
         }
     ]
 
