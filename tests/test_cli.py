@@ -131,7 +131,11 @@ def test_an_unknown_site_key(user: User) -> None:
 def test_a_dry_run_shows_plan_and_scripts_and_touches_nothing(user: User) -> None:
     done = user.run("submit", "spec.yaml", "--dry-run")
     assert done.returncode == 0, done.stderr
-    for text in ("#SBATCH --job-name=mine:train", "mine:eval-checkpoint-4", "nothing was submitted"):
+    for text in (
+        "#SBATCH --job-name=mine:train",
+        "mine:eval-checkpoint-4",
+        "nothing was submitted",
+    ):
         assert text in done.stdout
     assert user.left() == []
     plan = json.loads(user.run("submit", "spec.yaml", "--dry-run", "--json").stdout)["plan"]
