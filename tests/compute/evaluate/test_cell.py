@@ -1,0 +1,103 @@
+"""A cell: reused only when nothing that its answers depend on has changed."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.benchmarks.prepare import load_items, prepare
+from harness.compute.evaluate.cell import CellWork
+from harness.compute.evaluate.generate import Row
+from harness.config.spec import EvaluationSpec, Sampling
+from harness.errors import EvaluationError
+from harness.plan import Cell
+from harness.runs.metrics import read_metrics, read_task
+from harness.runs.paths import CellPaths
+
+pytest.importorskip("math_verify", reason="needs the extra `eval`")
+SPEC = EvaluationSpec(benchmarks=("arithmetic",), max_items=4)
+
+
+@pytest.fixture
+def work(tmp_path: Path) -> CellWork:
+    prepare("arithmetic", tmp_path / "benchmarks")
+    return CellWork(
+        cell=Cell(checkpoint="checkpoint-5", benchmark="arithmetic"),
+        paths=CellPaths(tmp_path / "cell"),
+        evaluation=SPEC,
+        benchmarks_dir=tmp_path / "benchmarks",
+        fingerprint="abc",
+        log="log",
+        job_id="7",
+    )
+
+
+def answers(work: CellWork, texts: list[str]) -> list[Row]:
+    return [{"id": i["id"], "generation": t} for i, t in zip(work.items(), texts, strict=True)]
+
+
+def finish(work: CellWork, texts: list[str]) -> str:
+    work.samples = [answers(work, texts)]
+    return work.grade()
+
+
+def right(work: CellWork) -> list[str]:
+    return [f"So \\boxed{{{item['expected_answer']}}}" for item in work.items()]
+
+
+def test_a_graded_cell_has_metrics_rows_and_its_origin(work: CellWork) -> None:
+    assert finish(work, [*right(work)[:3], "no box"]) == "ok"
+    metrics = read_metrics(work.paths.metrics)["arithmetic"]["pass@1"]
+    assert metrics["num_entries"] == 4
+    assert metrics["symbolic_correct"] == 75.0
+    assert metrics["no_answer"] == 25.0
+    rows = [json.loads(line) for line in work.paths.output().read_text().splitlines()]
+    assert [row["symbolic_correct"] for row in rows] == [True, True, True, False]
+    record = read_task(work.paths)
+    assert record is not None
+    assert record.facts["fingerprint"] == "abc"
+    assert record.facts["items"] == 4
+    assert record.facts["versions"]["math-verify"]
+    assert work.is_done()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"fingerprint": "def"},
+        {"evaluation": SPEC.model_copy(update={"sampling": Sampling(temperature=0)})},
+        {"evaluation": SPEC.model_copy(update={"max_items": 3})},
+        {"cell": Cell(checkpoint="checkpoint-5", benchmark="arithmetic", repeats=2)},
+    ],
+)
+def test_results_of_other_inputs_are_set_aside_and_not_reused(
+    work: CellWork, change: dict[str, Any]
+) -> None:
+    finish(work, right(work))
+    other = replace(work, **change, samples=[], seconds={})
+    assert not other.is_done()
+    assert not work.paths.metrics.exists()
+    (aside,) = work.paths.root.glob("stale-*")
+    assert {p.name for p in aside.iterdir()} == {"metrics.json", "task.json", "output-rs0.jsonl"}
+
+
+def test_an_invalid_cell_is_not_done(work: CellWork) -> None:
+    assert finish(work, [""] * 4) == "invalid"
+    assert not work.is_done()
+    record = read_task(work.paths)
+    assert record is not None
+    assert record.reason == "every answer is empty"
+
+
+def test_cut_benchmark_data_is_refused(work: CellWork) -> None:
+    file = work.benchmarks_dir / "arithmetic.jsonl"
+    file.write_text("".join(file.read_text().splitlines(keepends=True)[:-1]))
+    with pytest.raises(EvaluationError, match="199 items"):
+        load_items(work.benchmarks_dir, "arithmetic")
+    file.unlink()
+    with pytest.raises(EvaluationError, match="python -m harness prepare arithmetic"):
+        work.items()
