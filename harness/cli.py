@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from harness.errors import HarnessError, UserError
+from harness.options import AsJson, Poll, RunWord, Set, SetSite, SiteFile, SpecFile
+from harness.screen import count_levels, print_dry_run, print_status, print_table, status_json
 
 if TYPE_CHECKING:
     from harness.config.site import Site
     from harness.preflight.findings import Finding
-    from harness.results.table import Table
     from harness.scheduling.submit import Staged
 
 app = typer.Typer(
@@ -29,31 +30,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-Set = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--set", metavar="FIELD=VALUE", help="Override a field, e.g. train.learning_rate=1e-5."
-    ),
-]
-SetSite = Annotated[
-    list[str] | None,
-    typer.Option("--set-site", metavar="FIELD=VALUE", help="Override a field of the site file."),
-]
-SiteFile = Annotated[
-    str | None, typer.Option("--site", help="Site file; default $HARNESS_SITE, then site.yaml.")
-]
-Poll = Annotated[
-    float | None,
-    typer.Option(
-        "--poll", min=0.5, help="With --wait: seconds between looks (default 2, on Slurm 30)."
-    ),
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
-SpecFile = Annotated[str, typer.Argument(metavar="SPEC", help="A YAML file, or a name in jobs/.")]
-RunWord = Annotated[
-    str | None, typer.Argument(metavar="[RUN]", help="Run folder, id or name; default the latest.")
-]
 
 
 @app.command()
@@ -83,7 +59,7 @@ def submit(
     staged, findings = _stage(spec, overrides, site, site_overrides)
     errors = [f for f in findings if f.level == "error"]
     if dry_run:
-        _print_dry_run(staged, findings, as_json)
+        print_dry_run(staged, findings, as_json)
         raise typer.Exit(2 if errors else 0)
     for finding in findings:
         _say(str(finding))
@@ -123,7 +99,7 @@ def check(
     else:
         for finding in findings:
             print(finding)
-        print(_count(findings))
+        print(count_levels(findings))
     raise typer.Exit(2 if any(f.level == "error" for f in findings) else 0)
 
 
@@ -149,15 +125,9 @@ def status(
         return
     state = run_status(found)
     if as_json:
-        print(json.dumps(_status_json(state), indent=2))
+        print(json.dumps(status_json(state), indent=2))
         return
-    print(f"{found.name}/{found.run_id}  {found.root}")
-    for name, tasks in state.jobs.items():
-        shown = dict.fromkeys(f"{t.phase} {t.detail}".strip() for t in tasks)
-        print(f"  {name}: job {state.manifest.job_id(name) or '-'}: {', '.join(shown)}")
-    for cell in state.cells:
-        reason = f": {cell.reason}" if cell.reason else ""
-        print(f"  {cell.cell.checkpoint} x {cell.cell.benchmark}: {cell.state}{reason}")
+    print_status(state)
     if state.problem:
         raise HarnessError(state.problem)
 
@@ -215,7 +185,7 @@ def collect(
         except OSError as error:
             raise UserError(f"{output}: cannot be written: {error}") from None
         written = [output]
-    _print_table(table, written, as_json)
+    print_table(table, written, as_json)
     raise typer.Exit(0 if table.is_complete else 1)
 
 
@@ -319,29 +289,6 @@ def _stage(
         raise UserError("\n".join([*map(str, checked.errors), str(error)])) from None
 
 
-def _print_dry_run(staged: Staged, findings: tuple[Finding, ...], as_json: bool) -> None:
-    from harness.scheduling.render import describe
-
-    plan = staged.plan
-    if as_json:
-        print(json.dumps({"plan": plan.model_dump(mode="json"), "scripts": staged.scripts,
-                          "findings": [f.model_dump() for f in findings]}, indent=2))  # fmt: skip
-        return
-    for name, text in staged.scripts.items():
-        print(f"==> {staged.run.script(name)} <==\n{text}")
-    print(f"plan of {plan.name} ({staged.scheduler}): {plan.total_steps} steps, "
-          f"{len(plan.checkpoints)} checkpoints, {len(plan.cells)} cells")  # fmt: skip
-    for job in plan.jobs:
-        waits = ", ".join(f"{e.condition} {e.job}" for e in job.after[:3])
-        waits += f", … {len(job.after) - 3} more" if len(job.after) > 3 else ""
-        tasks = f" [{len(job.tasks)} tasks]" if job.is_array else ""
-        print(f"  {job.name}{tasks}: {describe(job, plan)}; {job.nodes} x {job.gpus_per_node} GPUs, "
-              f"{job.options.time_limit}{'; after ' + waits if waits else ''}")  # fmt: skip
-    for finding in findings:
-        print(finding)
-    print(f"dry run: nothing was submitted or written ({_count(findings)})")
-
-
 def _follow(run: Any, poll: float | None, as_json: bool) -> None:
     from harness.results.collect import collect_run
     from harness.scheduling.follow import follow
@@ -350,55 +297,11 @@ def _follow(run: Any, poll: float | None, as_json: bool) -> None:
     follow(run, _say, poll)
     table = collect_run(run)
     if run_status(run).manifest.plan.cells:
-        _print_table(table, [run.results_csv, run.results_plot], as_json)
+        print_table(table, [run.results_csv, run.results_plot], as_json)
     failed = [n for n, s in run_status(run).jobs.items() if any(t.phase != "completed" for t in s)]
     if failed:
         _say(f"not completed: {', '.join(failed)}; logs: {run.root / 'logs'}")
     raise typer.Exit(1 if failed or table.problems else 0)
-
-
-def _print_table(table: Table, written: list[Path], as_json: bool) -> None:
-    from harness.results.collect import headlines
-    from harness.results.table import screen_table
-
-    if as_json:
-        rows = [
-            {"run": r.run, "checkpoint": r.checkpoint, "step": r.step, **r.values}
-            for r in table.rows
-        ]
-        problems = [vars(p) for p in table.problems]
-        print(json.dumps({"rows": rows, "problems": problems, "notes": table.notes,
-                          "complete": table.is_complete}, indent=2))  # fmt: skip
-        return
-    print(screen_table(table, headlines(table)))
-    print(table.summary())
-    for problem in table.problems:
-        print(f"  {problem}")
-    for text in table.notes:
-        print(f"  note: {text}")
-    for path in written:
-        if path.is_file():
-            print(path)
-
-
-def _status_json(state: Any) -> dict[str, Any]:
-    return {
-        "run": str(state.run.root),
-        "ended": state.ended,
-        "problem": state.problem,
-        "train": state.train,
-        "jobs": {n: [{"phase": t.phase, "detail": t.detail} for t in s] for n, s in state.jobs.items()},
-        "cells": [
-            {"checkpoint": c.cell.checkpoint, "benchmark": c.cell.benchmark, "state": c.state,
-             "reason": c.reason, "log": c.log}
-            for c in state.cells
-        ],
-    }  # fmt: skip
-
-
-def _count(findings: tuple[Finding, ...]) -> str:
-    levels = [f.level for f in findings]
-    return f"{levels.count('error')} errors, {levels.count('warning')} warnings"
 
 
 def _say(text: str) -> None:

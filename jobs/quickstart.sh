@@ -10,7 +10,6 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 PYTHON=${PYTHON:-python3}
-CORES=${QUICKSTART_CORES:-2}
 started=$SECONDS
 
 say() { printf '[quickstart %4ds] %s\n' "$((SECONDS - started))" "$*"; }
@@ -47,8 +46,8 @@ fi
 # unless told not to, which costs a training step on CPU a quarter of its time in page faults.
 export HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false
 export MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=100000000000
-# Two training processes share the cores; waiting threads must not keep a busy core spinning.
-export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$CORES} OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-PASSIVE}
+# A waiting thread must not keep a core busy that another process could use.
+export OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-PASSIVE}
 
 say "2/4 model: SmolLM2-135M-Instruct as a safetensors checkpoint"
 "$python" -m harness.compute.demo model data/smollm2-135m-instruct

@@ -3,7 +3,7 @@
     python -m harness.scheduling.local sbatch RUN_DIR [--dependency=…] SCRIPT   queue a script
     python -m harness.scheduling.local run RUN_DIR                              run the queue
 
-The queue is `local/queue.json` in the run folder, changed under a lock. The runner is a process in
+The queue is in local_queue.py. The runner is a process in
 a session of its own, so it survives the terminal; it sets the SLURM_* variables that scripts and
 submitit read, and `templates/local/srun` stands in for srun.
 """
@@ -11,111 +11,29 @@ submitit read, and `templates/local/srun` stands in for srun.
 from __future__ import annotations
 
 import os
-import re
-import shlex
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
 import psutil
-from filelock import FileLock
 
-from harness.config.base import Frozen, minutes
 from harness.config.load import PROJECT_ROOT
 from harness.config.site import Site
 from harness.errors import SchedulerError
 from harness.plan import PlannedJob
-from harness.runs.files import read_json, write_json
 from harness.runs.paths import RunPaths
 from harness.scheduling.environments import job_environment
+from harness.scheduling.local_queue import QueuedJob, changing, enqueue, queue_file, read_queue
 from harness.scheduling.scheduler import Dependency, JobState, Phase, sbatch_options
 
 _POLL_S = 0.2
 _KILL_AFTER_S = 30
-
-
-class QueuedJob(Frozen):
-    """One queued script: a single task, or an array's tasks."""
-
-    id: str
-    name: str
-    script: str
-    array: bool
-    minutes: int
-    after: tuple[tuple[str, str], ...] = ()
-    phases: tuple[Phase, ...] = ("pending",)
-    details: tuple[str, ...] = ("",)
-
-    @property
-    def ended(self) -> bool:
-        return all(phase in ("completed", "failed", "cancelled") for phase in self.phases)
-
-    @property
-    def succeeded(self) -> bool:
-        return all(phase == "completed" for phase in self.phases)
-
-    def with_task(self, index: int, phase: Phase, detail: str = "") -> QueuedJob:
-        phases, details = list(self.phases), list(self.details)
-        phases[index], details[index] = phase, detail
-        return self.model_copy(update={"phases": tuple(phases), "details": tuple(details)})
-
-
-class Queue(Frozen):
-    """All queued scripts of a run, and the process that runs them."""
-
-    jobs: tuple[QueuedJob, ...] = ()
-    runner_pid: int = 0
-    runner_started: float = 0.0
-
-    def with_job(self, job: QueuedJob) -> Queue:
-        jobs = tuple(job if j.id == job.id else j for j in self.jobs)
-        return self.model_copy(update={"jobs": jobs})
-
-    def runner_alive(self) -> bool:
-        """Whether the runner lives (its start time tells it from a reused process id)."""
-        try:
-            return (
-                bool(self.runner_pid)
-                and abs(psutil.Process(self.runner_pid).create_time() - self.runner_started) < 1
-            )
-        except psutil.NoSuchProcess:
-            return False
-
-    def next_task(self) -> tuple[QueuedJob, int] | None:
-        """The first pending task whose dependencies hold."""
-        by_id = {job.id: job for job in self.jobs}
-        for job in self.jobs:
-            ready = all(
-                by_id[on].succeeded if condition == "afterok" else by_id[on].ended
-                for condition, on in job.after
-            )
-            if ready and "pending" in job.phases:
-                return job, job.phases.index("pending")
-        return None
-
-
-def _file(run: RunPaths) -> Path:
-    return run.local / "queue.json"
-
-
-def read_queue(run: RunPaths) -> Queue:
-    """The queue of a run; empty when nothing was queued."""
-    return Queue.model_validate(read_json(_file(run))) if _file(run).is_file() else Queue()
-
-
-@contextmanager
-def _changing(run: RunPaths) -> Iterator[list[Queue]]:
-    run.local.mkdir(parents=True, exist_ok=True)
-    with FileLock(run.local / ".queue.lock"):
-        box = [read_queue(run)]
-        yield box
-        write_json(_file(run), box[0].model_dump(mode="json"))
 
 
 class LocalScheduler:
@@ -140,34 +58,33 @@ class LocalScheduler:
             minutes=job.minutes,
             array=job.is_array,
         )
-        self._environment = job_environment(os.environ, site)
         return executor.submit_calls(run_job, calls(run, job))
 
-    def start(self, run: RunPaths) -> None:
+    def start(self, run: RunPaths, site: Site) -> None:
         """Start the runner in a session of its own."""
         with (run.local / "runner.log").open("ab") as log:
             process = subprocess.Popen(
                 _this_module("run", run),
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                start_new_session=True, env=self._environment, cwd=PROJECT_ROOT,
+                start_new_session=True, env=job_environment(os.environ, site), cwd=PROJECT_ROOT,
             )  # fmt: skip
-        with _changing(run) as box:
+        with changing(run) as box:
             started = psutil.Process(process.pid).create_time()
             box[0] = box[0].model_copy(
                 update={"runner_pid": process.pid, "runner_started": started}
             )
 
     def release(self, job_id: str) -> None:
-        with _changing(self._run) as box:
+        with changing(self._run) as box:
             for job in box[0].jobs:
                 if job.id == job_id:
                     box[0] = box[0].with_job(job.model_copy(update={"after": ()}))
                     return
-        raise SchedulerError(f"{job_id}: no such job in {_file(self._run)}")
+        raise SchedulerError(f"{job_id}: no such job in {queue_file(self._run)}")
 
     def cancel(self, job_ids: Iterable[str]) -> None:
         ids = set(job_ids)
-        with _changing(self._run) as box:
+        with changing(self._run) as box:
             queue = box[0]
             for job in queue.jobs:
                 if job.id in ids:
@@ -203,36 +120,11 @@ def _this_module(verb: str, run: RunPaths) -> list[str]:
     return [sys.executable, "-c", code, str(PROJECT_ROOT), verb, str(run.root)]
 
 
-def enqueue(run: RunPaths, script: Path, dependency: str) -> str:
-    """Queue a script as sbatch would: its own directives say name, array and time."""
-    text = script.read_text(encoding="utf-8")
-    found = dict(re.findall(r"^#SBATCH --([a-z-]+)=(.*)$", text, re.MULTILINE))
-    options = {name: "".join(shlex.split(value)) for name, value in found.items()}
-    tasks = (
-        int(options["array"].partition("%")[0].partition("-")[2]) + 1 if "array" in options else 1
-    )
-    pending: list[Phase] = ["pending"] * tasks
-    pairs = [part.partition(":") for part in dependency.split(",") if part]
-    with _changing(run) as box:
-        job = QueuedJob(
-            id=str(len(box[0].jobs) + 1),
-            name=options["job-name"].rpartition(":")[2],
-            script=str(run.script(options["job-name"].rpartition(":")[2])),
-            array="array" in options,
-            minutes=minutes(options["time"]),
-            after=tuple((condition, on) for condition, _, on in pairs),
-            phases=tuple(pending),
-            details=("",) * tasks,
-        )
-        box[0] = box[0].model_copy(update={"jobs": (*box[0].jobs, job)})
-    return job.id
-
-
 def run_queue(run: RunPaths) -> None:
     """Run queued tasks one after the other until none is left that can ever start."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     while True:
-        with _changing(run) as box:
+        with changing(run) as box:
             chosen = box[0].next_task()
             if chosen is None:
                 for job in box[0].jobs:
@@ -244,7 +136,7 @@ def run_queue(run: RunPaths) -> None:
             job, index = chosen
             box[0] = box[0].with_job(job.with_task(index, "running"))
         phase, detail = _run_task(run, job, index)
-        with _changing(run) as box:
+        with changing(run) as box:
             current = next(j for j in box[0].jobs if j.id == job.id)
             if current.phases[index] == "running":
                 box[0] = box[0].with_job(current.with_task(index, phase, detail))

@@ -43,7 +43,7 @@ class Scheduler(Protocol):
     ) -> str:
         """Submit a rendered script; returns the job id. Raises SchedulerError."""
 
-    def start(self, run: RunPaths) -> None:
+    def start(self, run: RunPaths, site: Site) -> None:
         """Everything is submitted: begin, where that is not the scheduler's own business."""
 
     def release(self, job_id: str) -> None:

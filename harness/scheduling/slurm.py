@@ -82,7 +82,7 @@ class SlurmScheduler:
                 raise
             raise SchedulerError(f"sbatch refused {job.name}: {_reason(str(error))}") from None
 
-    def start(self, run: RunPaths) -> None:
+    def start(self, run: RunPaths, site: Site) -> None:
         """Slurm starts jobs itself."""
 
     def release(self, job_id: str) -> None:

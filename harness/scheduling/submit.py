@@ -98,7 +98,7 @@ def submit(staged: Staged, report: Callable[[str], None] = lambda line: None) ->
             report(f"{job.name}: job {ids[job.name]}")
         _write_commands(staged, ids)
         link_latest(staged.run.root)
-        scheduler.start(staged.run)
+        scheduler.start(staged.run, staged.site)
     except BaseException as error:
         _undo(scheduler, ids, staged.run)
         if isinstance(error, SchedulerError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 import time
@@ -11,14 +12,10 @@ from pathlib import Path
 import pytest
 
 from harness.runs.paths import RunPaths
-from harness.scheduling.local import (
-    LocalScheduler,
-    QueuedJob,
-    enqueue,
-    read_queue,
-    run_queue,
-    task_environment,
-)
+from harness.scheduling.local import LocalScheduler, run_queue, task_environment
+from harness.scheduling.local_queue import QueuedJob, enqueue, read_queue
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
@@ -94,6 +91,23 @@ def test_jobs_of_a_dead_runner_have_failed(run: RunPaths) -> None:
     job = queue(run, "long", "true")
     state = LocalScheduler(run).states([job])[job]
     assert (state.phase, state.detail) == ("failed", "the local runner died")
+
+
+def test_the_runner_has_a_session_of_its_own_and_outlives_its_starter(run: RunPaths) -> None:
+    queue(run, "slow", f'sleep 1; echo done > "{run.root}/out"')
+    code = (
+        "import sys; from pathlib import Path; from harness.config.site import Site\n"
+        "from harness.runs.paths import RunPaths\n"
+        "from harness.scheduling.local import LocalScheduler\n"
+        "run = RunPaths(Path(sys.argv[1])); LocalScheduler(run).start(run, Site())\n"
+        "import os, signal; os.killpg(0, signal.SIGHUP)"
+    )
+    starter = subprocess.run(
+        [sys.executable, "-c", code, str(run.root)], start_new_session=True, cwd=ROOT
+    )
+    assert starter.returncode == -signal.SIGHUP
+    eventually(lambda: (run.root / "out").exists())
+    eventually(lambda: phases(run) == {"slow": ("completed",)})
 
 
 def test_srun_is_replaced_and_its_options_do_not_matter(run: RunPaths) -> None:

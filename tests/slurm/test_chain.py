@@ -107,6 +107,9 @@ def test_a_run_trains_evaluates_every_checkpoint_and_collects_a_full_table(
                 rf"{array}_{index} +tiny:eval-{checkpoint} +PENDING +Dependency", snapshot
             ), snapshot
     assert "gres/gpu=8" in slurm.job(train)["TRES"]
+    for job in ("train", "eval-checkpoint-1"):  # a single job and an array
+        submitted = slurm.run("scontrol", "write", "batch_script", job_id(run, job), "-")
+        assert (run / "scripts" / f"{job}.sbatch").read_text().strip() == submitted.strip()
     assert slurm.job(job_id(run, "eval-checkpoint-1"))["Dependency"].startswith(f"afterok:{train}")
 
     followed = cluster.harness("status", "--wait", "--poll", "2")

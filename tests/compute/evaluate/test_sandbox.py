@@ -82,7 +82,7 @@ def test_files_and_environment_of_the_user_are_not_there(grader: CodeGrader, sec
     spy = f"""
 import os, pathlib
 def double(x):
-    seen = [p for p in ({str(secret)!r}, {str(ssh)!r}, "/etc/passwd", "/root/.bashrc")
+    seen = [p for p in ({str(secret)!r}, {str(ssh)!r}, "/etc/passwd", {str(home / ".bashrc")!r})
             if os.path.exists(p)]
     seen += [n for n in os.environ if "SECRET" in n or "TOKEN" in n]
     seen += [n for n in os.listdir("/") if n in ("home", "data", "scratch", "mnt", "var", "run")]

@@ -1,0 +1,97 @@
+"""What the command line shows: the plan, findings, states and tables, as text or JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from harness.preflight.findings import Finding
+    from harness.results.table import Table
+    from harness.scheduling.status import RunStatus
+    from harness.scheduling.submit import Staged
+
+
+def print_dry_run(staged: Staged, findings: Sequence[Finding], as_json: bool) -> None:
+    """Every script, the plan, the findings."""
+    from harness.scheduling.render import describe
+
+    plan = staged.plan
+    if as_json:
+        print(json.dumps({"plan": plan.model_dump(mode="json"), "scripts": staged.scripts,
+                          "findings": [f.model_dump() for f in findings]}, indent=2))  # fmt: skip
+        return
+    for name, text in staged.scripts.items():
+        print(f"==> {staged.run.script(name)} <==\n{text}")
+    print(f"plan of {plan.name} ({staged.scheduler}): {plan.total_steps} steps, "
+          f"{len(plan.checkpoints)} checkpoints, {len(plan.cells)} cells")  # fmt: skip
+    for job in plan.jobs:
+        waits = ", ".join(f"{e.condition} {e.job}" for e in job.after[:3])
+        waits += f", … {len(job.after) - 3} more" if len(job.after) > 3 else ""
+        tasks = f" [{len(job.tasks)} tasks]" if job.is_array else ""
+        print(f"  {job.name}{tasks}: {describe(job, plan)}; {job.nodes} x {job.gpus_per_node} GPUs, "
+              f"{job.options.time_limit}{'; after ' + waits if waits else ''}")  # fmt: skip
+    for finding in findings:
+        print(finding)
+    print(f"dry run: nothing was submitted or written ({count_levels(findings)})")
+
+
+def print_status(state: RunStatus) -> None:
+    """Every job and every cell."""
+    found = state.run
+    print(f"{found.name}/{found.run_id}  {found.root}")
+    for name, tasks in state.jobs.items():
+        shown = dict.fromkeys(f"{t.phase} {t.detail}".strip() for t in tasks)
+        print(f"  {name}: job {state.manifest.job_id(name) or '-'}: {', '.join(shown)}")
+    for cell in state.cells:
+        reason = f": {cell.reason}" if cell.reason else ""
+        print(f"  {cell.cell.checkpoint} x {cell.cell.benchmark}: {cell.state}{reason}")
+
+
+def print_table(table: Table, written: list[Path], as_json: bool) -> None:
+    """The headline metrics, all that is not ok, and where the files are."""
+    from harness.results.collect import headlines
+    from harness.results.table import screen_table
+
+    if as_json:
+        rows = [
+            {"run": r.run, "checkpoint": r.checkpoint, "step": r.step, **r.values}
+            for r in table.rows
+        ]
+        problems = [vars(p) for p in table.problems]
+        print(json.dumps({"rows": rows, "problems": problems, "notes": table.notes,
+                          "complete": table.is_complete}, indent=2))  # fmt: skip
+        return
+    print(screen_table(table, headlines(table)))
+    print(table.summary())
+    for problem in table.problems:
+        print(f"  {problem}")
+    for text in table.notes:
+        print(f"  note: {text}")
+    for path in written:
+        if path.is_file():
+            print(path)
+
+
+def status_json(state: RunStatus) -> dict[str, Any]:
+    """A run's state for scripts."""
+    return {
+        "run": str(state.run.root),
+        "ended": state.ended,
+        "problem": state.problem,
+        "train": state.train,
+        "jobs": {n: [{"phase": t.phase, "detail": t.detail} for t in s] for n, s in state.jobs.items()},
+        "cells": [
+            {"checkpoint": c.cell.checkpoint, "benchmark": c.cell.benchmark, "state": c.state,
+             "reason": c.reason, "log": c.log}
+            for c in state.cells
+        ],
+    }  # fmt: skip
+
+
+def count_levels(findings: Sequence[Finding]) -> str:
+    """`0 errors, 1 warnings`."""
+    levels = [f.level for f in findings]
+    return f"{levels.count('error')} errors, {levels.count('warning')} warnings"
