@@ -196,18 +196,12 @@ def cancel(run: RunWord = None, site: SiteFile = None, site_overrides: SetSite =
     Example: python -m harness cancel 20260131-120000-abcd
     """
     from harness.runs.paths import find_run
-    from harness.scheduling.manifest import read_manifest
-    from harness.scheduling.release import scheduler_of
+    from harness.scheduling.release import cancel_run
 
     found = find_run(run, _runs_dir(site, site_overrides))
-    manifest = read_manifest(found)
-    ids = [s.id for s in manifest.submissions]
-    scheduler = scheduler_of(found, manifest)
-    ended = {key.partition("_")[0] for key, state in scheduler.states(ids).items() if state.ended}
-    living = {key.partition("_")[0] for key, s in scheduler.states(ids).items() if not s.ended}
-    scheduler.cancel([i for i in ids if i in living])
+    cancelled = cancel_run(found)
     print(
-        f"{found.name}/{found.run_id}: cancelled {len(living)}, ended before: {len(ended - living)}"
+        f"{found.name}/{found.run_id}: cancelled {', '.join(cancelled) or 'nothing: all had ended'}"
     )
 
 

@@ -70,6 +70,20 @@ def close_run(run: RunPaths) -> str:
     return summary
 
 
+def cancel_run(run: RunPaths) -> list[str]:
+    """Cancel every job of a run that has not ended; returns their names.
+
+    Raises SchedulerError when the scheduler cannot be asked.
+    """
+    manifest = read_manifest(run)
+    scheduler = scheduler_of(run, manifest)
+    states = scheduler.states(s.id for s in manifest.submissions)
+    living = {key.partition("_")[0] for key, state in states.items() if not state.ended}
+    chosen = [s for s in manifest.submissions if s.id in living]
+    scheduler.cancel(s.id for s in chosen)
+    return [s.job for s in chosen]
+
+
 def _submitted_id(manifest: Manifest, job: str) -> str:
     job_id = manifest.job_id(job)
     if job_id is None:
