@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from harness.errors import HarnessError, UserError
-from harness.options import AsJson, Poll, RunWord, Set, SetSite, SiteFile, SpecFile
+from harness.options import AsJson, Poll, RunWord, Set, SetSite, SiteFile, SpecFile, Wait
 from harness.screen import count_levels, print_dry_run, print_status, print_table, status_json
 
 if TYPE_CHECKING:
@@ -44,9 +44,7 @@ def submit(
     no_check: Annotated[
         bool, typer.Option("--no-check", help="Submit in spite of errors found.")
     ] = False,
-    wait: Annotated[
-        bool, typer.Option("--wait", help="Follow the run to its end, then collect.")
-    ] = False,
+    wait: Wait = False,
     poll: Poll = None,
     as_json: AsJson = False,
 ) -> None:
@@ -108,7 +106,7 @@ def status(
     run: RunWord = None,
     site: SiteFile = None,
     site_overrides: SetSite = None,
-    wait: Annotated[bool, typer.Option("--wait", help="Follow the run to its end.")] = False,
+    wait: Wait = False,
     poll: Poll = None,
     as_json: AsJson = False,
 ) -> None:
@@ -286,13 +284,12 @@ def _stage(
 def _follow(run: Any, poll: float | None, as_json: bool) -> None:
     from harness.results.collect import collect_run
     from harness.scheduling.follow import follow
-    from harness.scheduling.status import run_status
 
-    follow(run, _say, poll)
+    state = follow(run, _say, poll)
     table = collect_run(run)
-    if run_status(run).manifest.plan.cells:
+    if state.cells:
         print_table(table, [run.results_csv, run.results_plot], as_json)
-    failed = [n for n, s in run_status(run).jobs.items() if any(t.phase != "completed" for t in s)]
+    failed = [n for n, s in state.jobs.items() if any(t.phase != "completed" for t in s)]
     if failed:
         _say(f"not completed: {', '.join(failed)}; logs: {run.root / 'logs'}")
     raise typer.Exit(1 if failed or table.problems else 0)

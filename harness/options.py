@@ -30,3 +30,6 @@ SpecFile = Annotated[str, typer.Argument(metavar="SPEC", help="A YAML file, or a
 RunWord = Annotated[
     str | None, typer.Argument(metavar="[RUN]", help="Run folder, id or name; default the latest.")
 ]
+Wait = Annotated[
+    bool, typer.Option("--wait", help="Follow the run to its end, then collect its table.")
+]
