@@ -112,24 +112,22 @@ def write_csv(path: Path, table: Table) -> None:
 
 def screen_table(table: Table, headlines: Sequence[str] = ()) -> str:
     """A table to look at: the headline metrics, or all where none of them is there."""
+    from rich import box
     from rich.console import Console
     from rich.table import Table as RichTable
 
     shown = [name for name in table.columns if _metric(name) in headlines] or table.columns
-    grid = RichTable(show_edge=False, pad_edge=False)
+    grid = RichTable(box=box.SIMPLE, show_edge=False, pad_edge=False)
     for key in KEYS[1:]:
         grid.add_column(key, justify="right" if key == "step" else "left")
     for name in shown:
-        grid.add_column(name.replace("/", "/\u200b"), justify="right", overflow="fold")
+        grid.add_column(name.replace("/", "\n"), justify="right", no_wrap=True)
     for row in table.rows:
         step = "" if row.step is None else str(row.step)
         grid.add_row(row.checkpoint, step, *(_shown(row.values.get(name)) for name in shown))
-    console = Console(width=max(80, 24 + 26 * len(shown)), file=io.StringIO(), record=False)
-    console.print(grid)
-    assert isinstance(console.file, io.StringIO)
-    return "\n".join(
-        line.rstrip().replace("\u200b", "") for line in console.file.getvalue().splitlines()
-    )
+    out = io.StringIO()
+    Console(width=40 + 40 * len(shown), file=out).print(grid)
+    return "\n".join(line.rstrip() for line in out.getvalue().splitlines())
 
 
 def _metric(name: str) -> str:

@@ -158,6 +158,10 @@ class CellPaths:
     def output(self, repeat: int = 0) -> Path:
         return self.root / f"output-rs{repeat}.jsonl"
 
+    def partial(self, repeat: int = 0) -> Path:
+        """Answers as they come; gone once graded."""
+        return self.root / f"partial-rs{repeat}.jsonl"
+
 
 def link_latest(root: Path) -> None:
     """Point `<runs_dir>/<name>/latest` at a run, atomically."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 from harness.runs.paths import RunPaths
-from harness.scheduling.status import RunStatus, run_status
+from harness.scheduling.status import CellStatus, RunStatus, run_status
 
 LOCAL_POLL_S = 2.0
 SLURM_POLL_S = 30.0
@@ -48,13 +49,29 @@ def _lines(status: RunStatus) -> dict[str, str]:
             lines[name] = f"{states[0].phase} {states[0].detail}".strip()
     for cell in status.cells:
         text: str = cell.state
-        if cell.state not in ("ok", "waiting", "queued", "running") and cell.reason:
+        if cell.state == "running":
+            text += _answers(status, cell)
+        elif cell.state not in ("ok", "waiting", "queued") and cell.reason:
             text += f" ({cell.reason})"
         if cell.state not in ("waiting", "queued"):
             lines[f"{cell.cell.checkpoint} x {cell.cell.benchmark}"] = text
     return lines
 
 
+def _answers(status: RunStatus, cell: CellStatus) -> str:
+    """How far a running cell is, in quarters: enough to see that it moves."""
+    items = cell.record.facts.get("items") if cell.record else None
+    if not isinstance(items, int):
+        return ", starting the server"
+    paths = status.run.cell(cell.cell.checkpoint, cell.cell.benchmark)
+    total, there = items * cell.cell.repeats, 0
+    for repeat in range(cell.cell.repeats):
+        with suppress(OSError), paths.partial(repeat).open("rb") as file:
+            there += sum(1 for _ in file)
+    quarters = 4 * there // total
+    return f", {total * quarters // 4} of {total} answers"
+
+
 def _steps(status: RunStatus) -> str:
-    step, total = status.train.get("step"), status.train.get("max_steps")
-    return f", step {step} of {total}" if step is not None else ""
+    step = status.train.get("step")
+    return f", step {step} of {status.manifest.plan.total_steps}" if step else ""

@@ -104,7 +104,7 @@ class CellWork:
         items = self.items()
         for repeat in range(self.cell.repeats):
             work = Generation(
-                self.benchmark, items, repeat, self._partial(repeat), self.request_body
+                self.benchmark, items, repeat, self.paths.partial(repeat), self.request_body
             )
             self.samples.append(generate(work, server, self.evaluation))
         self.seconds["start"] = round(server.start_seconds, 2)
@@ -133,7 +133,7 @@ class CellWork:
         state = "invalid" if reason else "ok"
         self.record(state, reason, seconds=self.seconds, warnings=warnings, versions=_versions())
         for repeat in range(self.cell.repeats):
-            self._partial(repeat).unlink(missing_ok=True)
+            self.paths.partial(repeat).unlink(missing_ok=True)
         headline = metrics[self.cell.benchmark].get("pass@1", {}).get(self.benchmark.headline)
         print(f"{self.cell.benchmark}: {state} {reason} {self.benchmark.headline}={headline}",
               *(f"  warning: {w}" for w in warnings), sep="\n", flush=True)  # fmt: skip
@@ -143,9 +143,6 @@ class CellWork:
         if not self.benchmark.runs_code:
             return {}
         return {"ground_truth": ground_truth_link(self.benchmarks_dir, self.cell.benchmark)}
-
-    def _partial(self, repeat: int) -> Path:
-        return self.paths.root / f"partial-rs{repeat}.jsonl"
 
 
 def _versions() -> dict[str, str]:
