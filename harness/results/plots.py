@@ -37,6 +37,11 @@ def plot_table(table: Table, headlines: Sequence[str], path: Path) -> None:
         axes.set_ylabel(f"{column.split('/')[2]} (%)", fontsize=9)
         axes.set_xlabel("optimizer step", fontsize=9)
         axes.margins(x=0.08, y=0.18)
+        axes.set_ylim(
+            bottom=max(axes.get_ylim()[0], 0)
+            if min((p[1] for p in points), default=0) >= 0
+            else None
+        )
         axes.grid(alpha=0.3)
         missing = len(table.rows) - len(points)
         if missing:
