@@ -62,9 +62,7 @@ def submit(
     for finding in findings:
         _say(str(finding))
     if errors and not no_check:
-        raise UserError(
-            f"{len(errors)} error{'s' * (len(errors) > 1)} found: nothing was submitted"
-        )
+        raise UserError(f"{count_levels(findings)}: nothing was submitted")
     if errors:
         _say("warning: --no-check: submitting in spite of the errors above")
     run = submit_staged(staged, report=_say)
@@ -268,6 +266,7 @@ def _stage(
 ) -> tuple[Staged, tuple[Finding, ...]]:
     from harness.config.load import find_spec, load_spec
     from harness.preflight.check import check, resolve_spec
+    from harness.preflight.slurm import check_slurm
     from harness.scheduling.submit import choose_scheduler, stage
 
     spec = resolve_spec(load_spec(find_spec(word), overrides or ()))
@@ -275,7 +274,8 @@ def _stage(
     scheduler = choose_scheduler(resolved)
     checked = check(spec, resolved, scheduler)
     try:
-        return stage(spec, resolved, scheduler, checked.rows), checked.findings
+        staged = stage(spec, resolved, scheduler, checked.rows)
+        return staged, (*checked.findings, *check_slurm(staged))
     except UserError as error:
         # Without a readable dataset there may be no plan: then its finding says more.
         raise UserError("\n".join([*map(str, checked.errors), str(error)])) from None

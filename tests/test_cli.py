@@ -29,7 +29,7 @@ class User:
             "name": "mine",
             "train": {
                 "model_name": "model", "dataset_name": "data", "max_steps": 4, "save_steps": 2,
-                "chat_template_path": "template.jinja",
+                "chat_template_path": "template.jinja", "use_cpu": True,
             },
             "evaluation": {"benchmarks": ["arithmetic"]},
         }  # fmt: skip

@@ -15,7 +15,7 @@ from harness.errors import UserError
 from harness.plan import total_steps
 from harness.preflight.dataset import read_saved_dataset
 from harness.preflight.findings import Finding, error, note, warning
-from harness.preflight.model import check_model
+from harness.preflight.model import cached_snapshot, check_model
 from harness.preflight.template import check_template
 
 
@@ -65,7 +65,11 @@ def resolve_site(site: Site) -> Site:
 def check(spec: Spec, site: Site, scheduler: str) -> Checked:
     """Everything that can be known before queueing, of a resolved spec and site."""
     findings = check_model(spec.train.model_name)
-    findings += check_template(spec.train.chat_template_path, spec.train.assistant_only_loss)
+    model = Path(spec.train.model_name)
+    folder = model if model.is_dir() else cached_snapshot(spec.train.model_name)
+    findings += check_template(
+        spec.train.chat_template_path, spec.train.assistant_only_loss, folder
+    )
     rows, found = _check_dataset(spec.train)
     findings += found + _check_steps(spec.train, rows)
     if spec.evaluation:
@@ -148,6 +152,11 @@ def _check_evaluation(evaluation: EvaluationSpec, site: Site) -> list[Finding]:
     return findings
 
 
+def has_gpu() -> bool:
+    """Whether this machine has a GPU's device file (NVIDIA's or AMD's driver)."""
+    return any(Path(name).exists() for name in ("/dev/nvidia0", "/dev/kfd"))
+
+
 def _check_site(spec: Spec, site: Site, scheduler: str) -> list[Finding]:
     findings = []
     runs_dir = Path(site.runs_dir)
@@ -156,6 +165,9 @@ def _check_site(spec: Spec, site: Site, scheduler: str) -> list[Finding]:
         findings.append(error("site: runs_dir", f"{runs_dir}: cannot be written (at {existing})"))
     if scheduler == "local" and spec.train.nodes > 1:
         findings.append(error("train.nodes", "the local scheduler has one machine", "nodes: 1"))
+    if scheduler == "local" and not spec.train.use_cpu and not has_gpu():
+        cure = "Set train.use_cpu: true (and bf16: false) to train in two CPU processes"
+        findings.append(error("train.use_cpu", "this machine has no GPU", cure))
     for role, environment in site.environments.items():
         if scheduler == "local" and environment.container and environment.runtime == "pyxis":
             findings.append(error(f"site: environments.{role}", "pyxis needs Slurm's srun"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from jinja2 import TemplateSyntaxError, nodes
@@ -10,8 +11,10 @@ from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from harness.preflight.findings import Finding, error
+from harness.runs.files import read_json
 
 PLACE = "train.chat_template_path"
+_MARKER = re.compile(r"\{%-?\s*generation\s*-?%\}")
 
 
 class _Generation(Extension):
@@ -24,23 +27,22 @@ class _Generation(Extension):
         return parser.parse_statements(("name:endgeneration",), drop_needle=True)
 
 
-def check_template(path: str | None, assistant_only_loss: bool) -> list[Finding]:
-    """Findings about `train.chat_template_path`."""
+def check_template(
+    path: str | None, assistant_only_loss: bool, model: Path | None = None
+) -> list[Finding]:
+    """Findings about `train.chat_template_path`, or else the template of the model's folder."""
     if path is None:
-        return []
+        return _check_own(model, assistant_only_loss) if model else []
     try:
         text = Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as problem:
-        shipped = sorted(p.name for p in (Path(__file__).parents[2] / "templates/chat").glob("*"))
-        return [
-            error(PLACE, f"{path}: cannot be read: {problem}", f"shipped: {', '.join(shipped)}")
-        ]
+        return [error(PLACE, f"{path}: cannot be read: {problem}", f"shipped: {_shipped()}")]
     extensions = [_Generation, "jinja2.ext.loopcontrols"]
     try:
         ImmutableSandboxedEnvironment(extensions=extensions).parse(text)
     except TemplateSyntaxError as problem:
         return [error(f"{path}:{problem.lineno}", f"not valid Jinja: {problem.message}")]
-    if assistant_only_loss and "generation" not in text:
+    if assistant_only_loss and not _MARKER.search(text):
         return [
             error(
                 PLACE,
@@ -50,3 +52,29 @@ def check_template(path: str | None, assistant_only_loss: bool) -> list[Finding]
             )
         ]
     return []
+
+
+def _shipped() -> str:
+    folder = Path(__file__).parents[2] / "templates" / "chat"
+    return ", ".join(sorted(path.name for path in folder.glob("*.jinja")))
+
+
+def _check_own(model: Path, assistant_only_loss: bool) -> list[Finding]:
+    """The model's own template: without markers TRL would train another than it saves."""
+    text = own_template(model)
+    cure = f"Set train.chat_template_path to one of templates/chat/: {_shipped()}"
+    if text is None:
+        return [error(PLACE, f"{model} has no chat template of its own", cure)]
+    if assistant_only_loss and not _MARKER.search(text):
+        return [error(PLACE, f"{model}: its own template has no {{% generation %}} markers", cure)]
+    return []
+
+
+def own_template(model: Path) -> str | None:
+    """The chat template in a model's folder: its own file, else tokenizer_config.json's field."""
+    file = model / "chat_template.jinja"
+    if file.is_file():
+        return file.read_text(encoding="utf-8")
+    config = model / "tokenizer_config.json"
+    found = read_json(config).get("chat_template") if config.is_file() else None
+    return found if isinstance(found, str) else None

@@ -14,6 +14,7 @@ def call(
     argv: Sequence[str],
     *,
     timeout: float = DEFAULT_TIMEOUT_S,
+    stdin: str = "",
     env: Mapping[str, str] | None = None,
 ) -> str:
     """Standard output of a program that must succeed.
@@ -22,8 +23,9 @@ def call(
     """
     try:
         done = subprocess.run(
-            list(argv), capture_output=True, text=True, timeout=timeout, check=False, env=env
-        )
+            list(argv),
+            capture_output=True, text=True, timeout=timeout, check=False, input=stdin, env=env,
+        )  # fmt: skip
     except FileNotFoundError:
         raise CommandError(argv, 127, "", f"{argv[0]}: no such program") from None
     except subprocess.TimeoutExpired as error:

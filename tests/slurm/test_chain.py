@@ -173,10 +173,18 @@ def test_what_slurm_refuses_leaves_nothing_submitted_and_nothing_written(
 ) -> None:
     before = slurm.job_states()
     spec = str(cluster.spec(["arithmetic"]))
-    refused = cluster.harness("submit", spec, "--set-site", "jobs.evaluate.partition=nowhere")
+    wrong = ("--set-site", "jobs.evaluate.partition=nowhere")
+    refused = cluster.harness("check", spec, *wrong, "--set", "train.gpus_per_node=9")
     assert refused.returncode == 2
-    assert "invalid partition specified: nowhere" in refused.stderr
-    assert "Traceback" not in refused.stderr
+    assert "site: jobs.evaluate: Slurm would refuse" in refused.stdout
+    assert "site: jobs.train: Slurm would refuse train" in refused.stdout
+    assert "Requested node configuration is not available" in refused.stdout
+    # Without the check it is sbatch itself that refuses, after training was accepted.
+    for no_check in ((), ("--no-check",)):
+        refused = cluster.harness("submit", spec, *wrong, *no_check)
+        assert refused.returncode == 2
+        assert "invalid partition specified: nowhere" in refused.stderr
+        assert "Traceback" not in refused.stderr
     living = {k for k, v in slurm.job_states().items() if k not in before and v != "CANCELLED"}
     assert living == set()
     assert not list((cluster.folder / "runs").glob("*/*/manifest.json"))

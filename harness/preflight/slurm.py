@@ -1,0 +1,32 @@
+"""Would Slurm take the scripts: asked with `sbatch --test-only`, which submits nothing."""
+
+from __future__ import annotations
+
+import os
+
+from harness.errors import CommandError
+from harness.preflight.findings import Finding, error
+from harness.scheduling.environments import job_environment
+from harness.scheduling.shell import call
+from harness.scheduling.submit import Staged
+
+
+def check_slurm(staged: Staged) -> list[Finding]:
+    """One job of each kind, as rendered; no findings for the local scheduler."""
+    if staged.scheduler != "slurm":
+        return []
+    kinds = {job.kind: job.name for job in staged.plan.jobs}
+    environment = job_environment(os.environ, staged.site)
+    findings = []
+    for kind, name in kinds.items():
+        try:
+            call(["sbatch", "--test-only"], stdin=staged.scripts[name], env=environment)
+        except CommandError as problem:
+            lines = [line.strip() for line in problem.stderr.splitlines() if line.strip()]
+            words = [line.removeprefix("sbatch: ").removeprefix("error: ") for line in lines]
+            cure = f"See `slurm` and `jobs: {{{kind}: …}}` in the site file, and gpus in the spec"
+            reason = "; ".join(words) or str(problem)
+            findings.append(
+                error(f"site: jobs.{kind}", f"Slurm would refuse {name}: {reason}", cure)
+            )
+    return findings
