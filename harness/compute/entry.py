@@ -7,11 +7,15 @@ What runs is therefore what the run folder says, not what a pickle froze. By han
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from harness.errors import TrainingError
 from harness.runs.paths import RunPaths
-from harness.scheduling.manifest import read_manifest
+from harness.scheduling.manifest import Manifest, read_manifest
 
 if TYPE_CHECKING:
     from submitit.core.utils import DelayedSubmission
@@ -19,14 +23,16 @@ if TYPE_CHECKING:
 
 def run_job(run_dir: str, job: str, task: int = 0) -> str:
     """Do the work of one job, or of one task of an array. Returns how it ended."""
-    from pathlib import Path
-
     run = RunPaths(Path(run_dir))
-    work = read_manifest(run).plan.job(job).work
+    manifest = read_manifest(run)
+    work = manifest.plan.job(job).work
     if work == "train":
         from harness.compute.train import job as train_job
 
-        return train_job.run(run_dir)
+        outcome = train_job.run(run_dir)
+        if outcome == "preempted":
+            _requeue(manifest, run)
+        return outcome
     if work == "evaluate":
         from harness.compute.evaluate import job as evaluate_job
 
@@ -38,6 +44,18 @@ def run_job(run_dir: str, job: str, task: int = 0) -> str:
     from harness.results.collect import collect_run
 
     return collect_run(run).summary()
+
+
+def _requeue(manifest: Manifest, run: RunPaths) -> None:
+    """Training has saved and stopped before its end: the same job goes on later.
+
+    submitit's own handler of USR2 does it: it calls `_checkpoint`, then `scontrol requeue`, and
+    exits. Without a scheduler that requeues, the job has failed: it must never count as done.
+    """
+    if manifest.scheduler == "slurm":
+        os.kill(os.getpid(), signal.SIGUSR2)
+        return
+    raise TrainingError("training was interrupted; what it saved is kept", run.logs("train"))
 
 
 def _checkpoint(run_dir: str, job: str, task: int = 0) -> DelayedSubmission:

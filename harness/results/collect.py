@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from harness.benchmarks.registry import BENCHMARKS
+from harness.errors import UserError
 from harness.results.table import Problem, Row, Table, long_csv_text, write_csv
 from harness.runs.checkpoints import complete_checkpoints
 from harness.runs.files import write_text
@@ -14,18 +16,22 @@ from harness.scheduling.release import checkpoints_dir
 from harness.scheduling.status import RunStatus, run_status
 
 
-def collect_run(run: RunPaths, plot: bool = True) -> Table:
+def collect_run(run: RunPaths) -> Table:
     """The table of a run, every planned cell accounted for; also written into the run folder.
 
+    What cannot be written or drawn there is noted in the table.
     Raises ResultError when the manifest is unreadable.
     """
     table = run_table(run_status(run))
-    write_csv(run.results_csv, table)
-    write_text(run.results_long_csv, long_csv_text(table))
-    if plot and table.rows:
-        from harness.results.plots import plot_table
+    try:
+        write_csv(run.results_csv, table)
+        write_text(run.results_long_csv, long_csv_text(table))
+        if table.columns:
+            from harness.results.plots import plot_table
 
-        plot_table(table, headlines(table), run.results_plot)
+            plot_table(table, headlines(table), run.results_plot)
+    except (UserError, OSError) as error:
+        return replace(table, notes=(*table.notes, f"{run.root}: {error}"))
     return table
 
 

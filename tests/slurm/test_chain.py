@@ -48,7 +48,7 @@ class Cluster:
         )
 
     def spec(self, benchmarks: list[str], **train: Any) -> Path:
-        spec = {
+        spec: dict[str, Any] = {
             "name": "tiny",
             "train": {
                 "model_name": str(self.folder / "model"),
@@ -65,6 +65,8 @@ class Cluster:
                 "server": {"engine": "transformers", "gpus": 1, "dtype": "float32"},
             },
         }  # fmt: skip
+        if not benchmarks:
+            del spec["evaluation"]
         path = self.folder / "tiny.yaml"
         path.write_text(yaml.safe_dump(spec))
         return path
