@@ -95,12 +95,7 @@ def _prepare_ground_truth(name: str, benchmarks_dir: Path, items: Path) -> None:
                 row = json.loads(line)
                 row.pop("id"), row.pop("question")
                 file.write(json.dumps(row) + "\n")
-        try:
-            folder = prepare_ground_truth(dataset, tasks, benchmarks_dir / "ground-truth")
-        except ImportError as error:
-            raise UserError(
-                f"{name}: {error}; install the extra: pip install -e '.[code]'"
-            ) from None
+        folder = prepare_ground_truth(dataset, tasks, benchmarks_dir / "ground-truth")
         new = benchmarks_dir / f".{link.name}.{os.getpid()}"
         new.symlink_to(folder)
         os.replace(new, link)

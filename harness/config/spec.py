@@ -177,6 +177,8 @@ class EvaluationSpec(Frozen):
     """Only the first so many items of each benchmark: for trying things out."""
     concurrency: int = Field(default=64, ge=1)
     """Requests under way at once."""
+    allow_unsandboxed_code: bool = False
+    """Run model-written programs even where there is no sandbox: only in throw-away containers."""
     request_timeout_minutes: float = Field(default=30, gt=0)
     """One answer must come in this time."""
     sampling: Sampling = Sampling()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -130,6 +131,16 @@ def _check_evaluation(evaluation: EvaluationSpec, site: Site) -> list[Finding]:
                 "evaluation.benchmarks",
                 f"not prepared in {folder}: {', '.join(unprepared)}",
                 f"python -m harness prepare {' '.join(unprepared)}",
+            )
+        )
+    code = [r.name for r in runs if r.benchmark.runs_code]
+    if code and not evaluation.allow_unsandboxed_code and shutil.which("bwrap") is None:
+        findings.append(
+            warning(
+                "evaluation.benchmarks",
+                f"{', '.join(code)} run model-written programs in bubblewrap, and bwrap is not on "
+                "this machine's PATH",
+                "It must be on the compute nodes: apt/dnf install bubblewrap, or conda-forge's",
             )
         )
     server, sampling = evaluation.server, evaluation.sampling

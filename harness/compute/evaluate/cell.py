@@ -142,7 +142,10 @@ class CellWork:
     def _grader_options(self) -> dict[str, Any]:
         if not self.benchmark.runs_code:
             return {}
-        return {"ground_truth": ground_truth_link(self.benchmarks_dir, self.cell.benchmark)}
+        return {
+            "ground_truth": ground_truth_link(self.benchmarks_dir, self.cell.benchmark),
+            "allow_unsandboxed": self.evaluation.allow_unsandboxed_code,
+        }
 
 
 def _versions() -> dict[str, str]:

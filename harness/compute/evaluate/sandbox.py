@@ -114,8 +114,8 @@ def _refusal(why: str) -> str:
         "Cure: install bubblewrap >= 0.8 on the compute nodes (apt/dnf install bubblewrap; conda-"
         "forge has it too) and let users make namespaces (sysctl user.max_user_namespaces > 0, "
         "kernel.apparmor_restrict_unprivileged_userns=0).\n"
-        "Where the job runs in a container that is thrown away, allow_unsandboxed: true accepts "
-        "the risk."
+        "Where the job runs in a container that is thrown away, "
+        "evaluation.allow_unsandboxed_code: true accepts the risk."
     )
 
 

@@ -88,7 +88,7 @@ def _write_task(dataset: str, task: dict[str, Any], folder: Path) -> dict[str, A
         from evalplus.gen.util import trusted_exec
     except ImportError as error:
         raise EvaluationError(
-            f"the code benchmarks need evalplus==0.3.1 and its dependencies: {error}"
+            f"the code benchmarks need evalplus: pip install -e '.[code]' ({error})"
         ) from error
     try:
         code = task["prompt"] + task["canonical_solution"]
