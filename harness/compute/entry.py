@@ -30,8 +30,8 @@ def run_job(run_dir: str, job: str, task: int = 0) -> str:
         from harness.compute.train import job as train_job
 
         outcome = train_job.run(run_dir)
-        if outcome == "preempted":
-            _requeue(manifest, run)
+        if outcome != "complete":
+            _interrupted(outcome, manifest, run)
         return outcome
     if work == "evaluate":
         from harness.compute.evaluate import job as evaluate_job
@@ -46,16 +46,16 @@ def run_job(run_dir: str, job: str, task: int = 0) -> str:
     return collect_run(run).summary()
 
 
-def _requeue(manifest: Manifest, run: RunPaths) -> None:
-    """Training has saved and stopped before its end: the same job goes on later.
+def _interrupted(outcome: str, manifest: Manifest, run: RunPaths) -> None:
+    """Training has saved and stopped before its end, which must never count as done.
 
-    submitit's own handler of USR2 does it: it calls `_checkpoint`, then `scontrol requeue`, and
-    exits. Without a scheduler that requeues, the job has failed: it must never count as done.
+    `preempted` on Slurm: the same job goes on later. submitit's own handler of USR2 does it: it
+    calls `_checkpoint`, then `scontrol requeue`, and exits. Else the job has failed.
     """
-    if manifest.scheduler == "slurm":
+    if outcome == "preempted" and manifest.scheduler == "slurm":
         os.kill(os.getpid(), signal.SIGUSR2)
         return
-    raise TrainingError("training was interrupted; what it saved is kept", run.logs("train"))
+    raise TrainingError("training was told to stop; what it saved is kept", run.logs("train"))
 
 
 def _checkpoint(run_dir: str, job: str, task: int = 0) -> DelayedSubmission:

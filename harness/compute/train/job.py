@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
+import signal
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -36,10 +37,11 @@ _TAIL_SHOWN = 15
 
 
 def run(run_dir: str) -> str:
-    """Train a run until it is done or told to stop; returns `complete` or `preempted`.
+    """Train a run until it is done or told to stop; returns `complete`, `preempted` or `stopped`.
 
-    On USR2 or TERM the workers save one checkpoint together and the result is `preempted`; the
-    same call, made again, goes on from there. The former signal handlers are back by then, so
+    On USR2 or TERM the workers save one checkpoint together, and the same call, made again, goes
+    on from there. USR2 (the time limit comes near) gives `preempted`: requeue it. TERM gives
+    `stopped`: somebody cancelled the job, or the scheduler takes the machine and requeues itself. The former signal handlers are back by then, so
     a caller may pass the signal on to submitit's own. Raises TrainingError with the log's last
     lines when training fails, UserError for a spec that cannot be trained.
     """
@@ -114,7 +116,8 @@ def outcome(paths: RunPaths, node: Node, attempt: str, launcher: Launcher, code:
         if state.state == "complete":
             shutil.rmtree(paths.train / "dataset", ignore_errors=True)
         print(f"training is {state.state} at step {state.step} of {state.max_steps}", flush=True)
-        return state.state
+        stopped = state.state == "preempted" and launcher.stop_signal == signal.SIGTERM
+        return "stopped" if stopped else state.state
     else:
         reason = state.error or f"training ended while it was running at step {state.step}"
     reason = f"{reason} (the launcher exited {code})"

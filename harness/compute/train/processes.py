@@ -27,14 +27,19 @@ class Launcher:
     def __init__(self, process: subprocess.Popen[str], attempt: str) -> None:
         self._process, self._attempt = process, attempt
         self._told: set[psutil.Process] = set()
-        self.stop_requested = False
+        self.stop_signal: int | None = None
+        """The first signal that asked to stop."""
         self.tail: deque[str] = deque(maxlen=TAIL_LINES)
         self._reader = threading.Thread(target=self._copy_output, daemon=True)
         self._reader.start()
 
-    def request_stop(self, *_: object) -> None:
+    @property
+    def stop_requested(self) -> bool:
+        return self.stop_signal is not None
+
+    def request_stop(self, number: int, *_: object) -> None:
         """Tell the workers to save and stop. A signal handler, so it only sends signals."""
-        self.stop_requested = True
+        self.stop_signal = self.stop_signal or number
         self._tell_workers()
 
     def wait(self) -> int:
