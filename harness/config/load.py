@@ -12,6 +12,7 @@ from typing import Any, TypeVar, get_args
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from harness.config.sft_fields import SFT_FIELDS
 from harness.config.site import Site
 from harness.config.spec import Spec
 from harness.errors import UserError, nearest
@@ -181,7 +182,10 @@ def _message(model: type[BaseModel], source: Source, item: Any) -> str:
     where = f"{source.place(key)}: {_dotted(key)}" if key else source.name
     if item["type"] == "extra_forbidden":
         known = _fields(model, key[:-1])
-        return f"{where}: unknown key{nearest(str(key[-1]), known)}\nknown: {', '.join(known)}"
+        further = SFT_FIELDS if key[:-1] == ("train",) else ()
+        hint = nearest(str(key[-1]), [*known, *further])
+        more = ", and every field of TRL's SFTConfig" if further else ""
+        return f"{where}: unknown key{hint}\nknown: {', '.join(known)}{more}"
     if item["type"] == "missing":
         return f"{where}: required, but not given"
     text = item["msg"].removeprefix("Value error, ")

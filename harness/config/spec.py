@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from harness.config.base import Frozen, TimeLimit
+from harness.config.sft_fields import RESERVED, SFT_FIELDS
+from harness.errors import nearest
 
 CPU_PROCESSES = 2
 """Training processes on a node where `use_cpu` is set (one per core of the smallest machine)."""
@@ -85,6 +87,33 @@ class TrainSpec(Frozen):
     """GPUs, and training processes, on each."""
     time_limit: TimeLimit | None = None
     """Slurm time; overrides the site's."""
+    sft: dict[str, Any] = {}
+    """Any further field of TRL's SFTConfig; it may also stand in `train` itself, by its own name."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _gather_sft_fields(cls, data: Any) -> Any:
+        """Move SFTConfig's own fields into `sft`; what is no field of it stays an unknown key."""
+        if not isinstance(data, dict):
+            return data
+        further = {k for k in data if k in SFT_FIELDS and k not in cls.model_fields}
+        kept = {k: v for k, v in data.items() if k not in further}
+        given = data.get("sft") or {}
+        if not further or not isinstance(given, dict):
+            return kept
+        return {**kept, "sft": {**given, **{k: data[k] for k in data if k in further}}}
+
+    @field_validator("sft")
+    @classmethod
+    def _only_known_fields(cls, sft: dict[str, Any]) -> dict[str, Any]:
+        for name in sft:
+            if name in RESERVED:
+                raise ValueError(f"{name} cannot be set: {RESERVED[name]}")
+            if name in cls.model_fields:
+                raise ValueError(f"{name} stands in `train` itself")
+            if name not in SFT_FIELDS:
+                raise ValueError(f"{name!r} is no field of SFTConfig{nearest(name, SFT_FIELDS)}")
+        return sft
 
     @property
     def processes_per_node(self) -> int:

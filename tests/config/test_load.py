@@ -64,7 +64,7 @@ def test_an_override_wins_over_the_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        (("learning_rate", "learning_rat"), "spec.yaml:5: train.learning_rat: unknown key; did you mean 'learning_rate'?"),
+        (("learning_rate", "learning_rat"), "spec.yaml:5: train.learning_rat: unknown key; did you mean 'learning_rate'"),
         (("engine: vllm", "engine: vlm"), "spec.yaml:8: evaluation.server.engine"),
         (("learning_rate: 2e-5", "max_steps: many"), "spec.yaml:5: train.max_steps"),
         (("  model_name: m\n", ""), "spec.yaml:2: train.model_name: required"),

@@ -87,7 +87,8 @@ def script_arguments(
         arguments["chat_template_path"] = str(template)
     if train.eos_token is not None:
         arguments["eos_token"] = train.eos_token
-    if train.report_to:
+    arguments |= train.sft
+    if train.report_to and "run_name" not in train.sft:
         arguments["run_name"] = f"{run_dir.parent.name}-{run_dir.name}"
     return arguments
 
