@@ -179,10 +179,21 @@ def _kill_tree(process: subprocess.Popen[bytes]) -> None:
         return
     for member in family:
         _send(member, signal.SIGTERM)
-    _, alive = psutil.wait_procs(family, timeout=_KILL_AFTER_S)
-    for member in alive:
+    deadline = time.monotonic() + _KILL_AFTER_S
+    # Not psutil.wait_procs: it also waits for dead orphans that nobody has reaped yet.
+    while any(map(_lives, family)) and time.monotonic() < deadline:
+        process.poll()
+        time.sleep(_POLL_S)
+    for member in family:
         _send(member, signal.SIGKILL)
     process.wait()
+
+
+def _lives(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _send(process: psutil.Process, number: int) -> None:
