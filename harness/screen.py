@@ -92,6 +92,6 @@ def status_json(state: RunStatus) -> dict[str, Any]:
 
 
 def count_levels(findings: Sequence[Finding]) -> str:
-    """`0 errors, 1 warnings`."""
-    levels = [f.level for f in findings]
-    return f"{levels.count('error')} errors, {levels.count('warning')} warnings"
+    """`1 error, 2 warnings`."""
+    counts = {level: sum(f.level == level for f in findings) for level in ("error", "warning")}
+    return ", ".join(f"{n} {level}{'' if n == 1 else 's'}" for level, n in counts.items())

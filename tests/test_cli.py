@@ -98,7 +98,8 @@ def test_a_missing_dataset(user: User) -> None:
 
 def test_a_hub_id_where_no_hub_is_reachable(user: User) -> None:
     user.spec["train"]["model_name"] = "Qwen/Qwen3-1.7B-Base"
-    refused(user, "train.model_name", "the Hub cannot be reached", "hf download", HF_HOME="none")
+    refused(user, "train.model_name", "the Hub cannot be reached", "hf download",
+            HF_HOME="none", HF_HUB_OFFLINE="0")  # fmt: skip
 
 
 def test_a_missing_template(user: User) -> None:
