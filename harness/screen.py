@@ -43,7 +43,7 @@ def print_status(state: RunStatus) -> None:
     found = state.run
     print(f"{found.name}/{found.run_id}  {found.root}")
     for name, tasks in state.jobs.items():
-        shown = dict.fromkeys(f"{t.phase} {t.detail}".strip() for t in tasks)
+        shown = dict.fromkeys(map(str, tasks))
         print(f"  {name}: job {state.manifest.job_id(name) or '-'}: {', '.join(shown)}")
     for cell in state.cells:
         reason = f": {cell.reason}" if cell.reason else ""

@@ -45,7 +45,8 @@ def run_table(status: RunStatus) -> Table:
         if cell.state == "ok":
             metrics[name] |= read_metrics(run.cell(name, benchmark).metrics)
         else:
-            problems.append(Problem(name, benchmark, cell.state, cell.reason, cell.log))
+            log = cell.log if Path(cell.log).exists() else ""
+            problems.append(Problem(name, benchmark, cell.state, cell.reason, log))
     rows = tuple(Row.of(run.name, c.name, c.step, metrics[c.name]) for c in plan.checkpoints)
     return Table(rows, tuple(problems), len(status.cells), tuple(_notes(status)))
 

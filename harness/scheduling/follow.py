@@ -46,7 +46,7 @@ def _lines(status: RunStatus) -> dict[str, str]:
         if job.work == "train":
             lines[name] = states[0].phase + _steps(status)
         elif job.work != "evaluate" and states[0].phase in ("running", "failed", "cancelled"):
-            lines[name] = f"{states[0].phase} {states[0].detail}".strip()
+            lines[name] = str(states[0])
     for cell in status.cells:
         text: str = cell.state
         if cell.state == "running":

@@ -24,6 +24,11 @@ class JobState:
     def ended(self) -> bool:
         return self.phase in ("completed", "failed", "cancelled")
 
+    def __str__(self) -> str:
+        if not self.detail or self.detail.lower().startswith(self.phase):
+            return self.detail or self.phase
+        return f"{self.phase}: {self.detail}"
+
 
 @dataclass(frozen=True)
 class Dependency:
