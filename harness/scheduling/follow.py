@@ -6,22 +6,30 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
+from harness.errors import SchedulerError
 from harness.runs.paths import RunPaths
 from harness.scheduling.status import CellStatus, RunStatus, run_status
 
 LOCAL_POLL_S = 2.0
 SLURM_POLL_S = 30.0
+GIVE_UP_S = 3600.0
 _ALIVE_S = 60.0
 
 
-def follow(run: RunPaths, report: Callable[[str], None], poll_s: float | None = None) -> RunStatus:
+def follow(
+    run: RunPaths,
+    report: Callable[[str], None],
+    poll_s: float | None = None,
+    give_up_s: float = GIVE_UP_S,
+) -> RunStatus:
     """Report every change; returns when every job has ended.
 
     `poll_s`: seconds between looks; default 2 locally and 30 on Slurm, whose controller serves
-    others too. Raises SchedulerError after an hour in which the scheduler could not be asked.
+    others too. Raises SchedulerError when for `give_up_s` seconds the scheduler could not be asked,
+    or knew nothing of a job that left no result either.
     """
     shown: dict[str, str] = {}
-    last_line = time.monotonic()
+    last_line = last_known = time.monotonic()
     while True:
         status = run_status(run)
         lines = _lines(status)
@@ -32,11 +40,21 @@ def follow(run: RunPaths, report: Callable[[str], None], poll_s: float | None = 
         shown = lines
         if status.ended:
             return status
+        in_doubt = status.problem or _unknown(status)
+        if not in_doubt:
+            last_known = time.monotonic()
+        elif time.monotonic() - last_known > give_up_s:
+            raise SchedulerError(f"given up after {give_up_s / 60:.0f} minutes: {in_doubt}")
         if time.monotonic() - last_line > _ALIVE_S:
             report("still " + ", ".join(f"{n}: {t}" for n, t in lines.items() if "running" in t))
             last_line = time.monotonic()
         local = status.manifest.scheduler == "local"
         time.sleep(poll_s or (LOCAL_POLL_S if local else SLURM_POLL_S))
+
+
+def _unknown(status: RunStatus) -> str:
+    names = [n for n, states in status.jobs.items() if any(s.phase == "unknown" for s in states)]
+    return f"the scheduler knows nothing of {', '.join(names)}" if names else ""
 
 
 def _lines(status: RunStatus) -> dict[str, str]:

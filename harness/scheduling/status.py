@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import pickle
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from harness.errors import ResultError, SchedulerError
 from harness.plan import Cell, PlannedJob
@@ -57,7 +59,7 @@ def run_status(run: RunPaths) -> RunStatus:
         found = scheduler_of(run, manifest).states(ids)
     except SchedulerError as error:
         problem = str(error)
-    jobs = {job.name: _job_states(job, manifest, found) for job in manifest.plan.jobs}
+    jobs = {job.name: _job_states(run, job, manifest, found) for job in manifest.plan.jobs}
     cells = []
     for cell in manifest.plan.cells:
         job, index = manifest.plan.job_of(cell)
@@ -68,15 +70,28 @@ def run_status(run: RunPaths) -> RunStatus:
     return RunStatus(run, manifest, jobs, cells, train, problem)
 
 
-def _job_states(job: PlannedJob, manifest: Manifest, found: dict[str, JobState]) -> list[JobState]:
+def _job_states(
+    run: RunPaths, job: PlannedJob, manifest: Manifest, found: dict[str, JobState]
+) -> list[JobState]:
     job_id = manifest.job_id(job.name)
     if job_id is None:
         return [JobState("unknown", "never submitted")] * max(len(job.tasks), 1)
-    if not job.is_array:
-        return [found.get(job_id, _UNKNOWN)]
+    keys = [f"{job_id}_{index}" for index in range(len(job.tasks))] if job.is_array else [job_id]
     # An array cancelled before it started is told by sacct under its bare id.
     whole = found.get(job_id, _UNKNOWN)
-    return [found.get(f"{job_id}_{index}", whole) for index in range(len(job.tasks))]
+    states = [found.get(key, whole) for key in keys]
+    return [
+        _from_result(run.logs(job.name) / f"{key}_0_result.pkl") if s.phase == "unknown" else s
+        for key, s in zip(keys, states, strict=True)
+    ]
+
+
+def _from_result(file: Path) -> JobState:
+    """What submitit's result says, for a job that Slurm has forgotten (a site without sacct)."""
+    if not file.is_file():
+        return _UNKNOWN
+    outcome, _ = pickle.loads(file.read_bytes())  # our own file: ("success" or "error", text)
+    return JobState("completed") if outcome == "success" else JobState("failed", "see its log")
 
 
 def task_log(run: RunPaths, manifest: Manifest, job: PlannedJob, index: int) -> str:

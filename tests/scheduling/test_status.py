@@ -1,0 +1,162 @@
+"""States of jobs and cells out of files and the scheduler's word; unknown is never done."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.config.site import Site
+from harness.errors import SchedulerError
+from harness.plan import build_plan
+from harness.results.collect import run_table
+from harness.runs.checkpoints import mark_complete
+from harness.runs.files import utc_now, write_json, write_text
+from harness.runs.metrics import TaskRecord, write_task
+from harness.runs.paths import RunPaths
+from harness.scheduling import status as status_module
+from harness.scheduling.follow import follow
+from harness.scheduling.manifest import Manifest, Submission, write_manifest
+from harness.scheduling.scheduler import JobState
+from harness.scheduling.status import run_status
+from tests.runs.test_files import model_folder
+from tests.test_plan import make_spec
+
+JOBS = {"train": "1", "eval-checkpoint-4": "2", "eval-checkpoint-8": "3", "eval-checkpoint-10": "4",
+        "close": "5", "collect": "6"}  # fmt: skip
+
+
+class Slurm:
+    """Answers with states that a test sets."""
+
+    def __init__(self) -> None:
+        self.known: dict[str, JobState] = {}
+        self.down = False
+
+    def states(self, job_ids: Any) -> dict[str, JobState]:
+        if self.down:
+            raise SchedulerError("controller down")
+        known = {key.partition("_")[0] for key in self.known}
+        return self.known | {i: JobState("unknown") for i in job_ids if i not in known}
+
+
+@pytest.fixture
+def slurm(monkeypatch: pytest.MonkeyPatch) -> Slurm:
+    scheduler = Slurm()
+    monkeypatch.setattr(status_module, "scheduler_of", lambda run, manifest: scheduler)
+    return scheduler
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunPaths:
+    """Three checkpoints (4, 8, 10) x one benchmark, all submitted."""
+    paths = RunPaths(tmp_path / "run" / "20260101-000000-aaaa")
+    spec = make_spec(benchmarks=["gsm8k"])
+    write_text(paths.spec, spec.model_dump_json())
+    submissions = tuple(Submission(job=j, id=i, time=utc_now()) for j, i in JOBS.items())
+    write_manifest(
+        paths,
+        Manifest(run_id=paths.run_id, created=utc_now(), scheduler="slurm",
+                 plan=build_plan(spec, Site()), submissions=submissions),
+    )  # fmt: skip
+    return paths
+
+
+def result(run: RunPaths, checkpoint: str, fingerprint: str = "abc", state: Any = "ok") -> None:
+    cell = run.cell(checkpoint, "gsm8k")
+    write_json(cell.metrics, {"gsm8k": {"pass@1": {"num_entries": 3, "symbolic_correct": 50.0}}})
+    write_task(cell, TaskRecord(state=state, reason="why", facts={"fingerprint": fingerprint}))
+
+
+def states(run: RunPaths) -> dict[str, str]:
+    return {c.cell.checkpoint: c.state for c in run_status(run).cells}
+
+
+def test_what_the_scheduler_says_of_cells_without_a_result(run: RunPaths, slurm: Slurm) -> None:
+    slurm.known = {
+        "2_0": JobState("running", "RUNNING"),
+        "3_0": JobState("pending", "PENDING (Dependency)"),
+        "4_0": JobState("pending", "PENDING (Resources)"),
+    }
+    assert list(states(run).values()) == ["running", "waiting", "queued"]
+    slurm.known = {
+        "2_0": JobState("failed", "TIMEOUT"),
+        "3_0": JobState("completed", "COMPLETED"),
+        "4": JobState("cancelled", "CANCELLED by 0"),
+    }
+    assert list(states(run).values()) == ["failed", "failed", "failed"]
+    reasons = [c.reason for c in run_status(run).cells]
+    assert reasons[0] == "its task ended without a result (TIMEOUT)"
+
+
+def test_a_result_is_ok_only_with_readable_metrics_of_this_checkpoint(
+    run: RunPaths, slurm: Slurm
+) -> None:
+    for step in (4, 8, 10):
+        mark_complete(model_folder(run.checkpoints / f"checkpoint-{step}"))
+    from harness.runs.checkpoints import fingerprint
+
+    now = fingerprint(run.checkpoints / "checkpoint-4")
+    result(run, "checkpoint-4", now)
+    result(run, "checkpoint-8", "of another checkpoint")
+    result(run, "checkpoint-10", now)
+    run.cell("checkpoint-10", "gsm8k").metrics.write_text("{")
+    assert list(states(run).values()) == ["ok", "stale", "invalid"]
+
+
+def test_a_table_has_every_planned_cell(run: RunPaths, slurm: Slurm) -> None:
+    result(run, "checkpoint-4")
+    result(run, "checkpoint-8", state="missing")
+    table = run_table(run_status(run))
+    assert [row.checkpoint for row in table.rows] == [
+        "checkpoint-4", "checkpoint-8", "checkpoint-10",
+    ]  # fmt: skip
+    assert [row.values.get("gsm8k/pass@1/symbolic_correct") for row in table.rows] == [
+        50.0, None, None,
+    ]  # fmt: skip
+    assert [(p.checkpoint, p.state) for p in table.problems] == [
+        ("checkpoint-8", "missing"), ("checkpoint-10", "waiting"),
+    ]  # fmt: skip
+    assert not table.is_complete
+    assert table.summary() == "3 cells: 1 ok, 1 missing, 1 waiting"
+
+
+def test_a_job_that_slurm_forgot_is_known_by_its_result(run: RunPaths, slurm: Slurm) -> None:
+    for job, job_id, outcome in (("train", "1", "success"), ("close", "5", "error")):
+        run.logs(job).mkdir(parents=True)
+        (run.logs(job) / f"{job_id}_0_result.pkl").write_bytes(pickle.dumps((outcome, "x")))
+    jobs = run_status(run).jobs
+    assert jobs["train"][0].phase == "completed"
+    assert jobs["close"][0].phase == "failed"
+    assert jobs["collect"][0].phase == "unknown"
+    assert not run_status(run).ended
+
+
+def test_a_scheduler_that_cannot_be_asked_is_said_and_nothing_has_ended(
+    run: RunPaths, slurm: Slurm
+) -> None:
+    slurm.down = True
+    found = run_status(run)
+    assert found.problem == "controller down"
+    assert not found.ended
+    assert "controller down" in run_table(found).notes[0]
+
+
+@pytest.mark.parametrize("down", [True, False])
+def test_following_gives_up_on_silence(run: RunPaths, slurm: Slurm, down: bool) -> None:
+    slurm.down = down
+    lines: list[str] = []
+    with pytest.raises(
+        SchedulerError, match="controller down" if down else "knows nothing of train"
+    ):
+        follow(run, lines.append, poll_s=0.01, give_up_s=0.05)
+
+
+def test_following_ends_with_the_last_job(run: RunPaths, slurm: Slurm) -> None:
+    slurm.known = {i: JobState("completed", "COMPLETED") for i in ("1", "5", "6")}
+    slurm.known |= {f"{i}_0": JobState("completed", "COMPLETED") for i in ("2", "3", "4")}
+    lines: list[str] = []
+    assert follow(run, lines.append, poll_s=0.01).ended
+    assert "train: completed" in lines
