@@ -229,7 +229,7 @@ def prepare(
             state = (
                 "prepared" if is_prepared(folder, b.name) else "generated" if b.generate else "-"
             )
-            print(f"{b.name:14} {b.items:6} items  {state:10} {b.summary}")
+            print(f"{b.name:14} {b.items:6} items  {state:10} {b.licence:28} {b.summary}")
         if not show:
             raise UserError("name the benchmarks to prepare")
         return

@@ -111,7 +111,7 @@ def read_source(path: Path) -> Source:
             raise UserError(f"{path}:1: a mapping (`key: value` lines) is expected")
         for key, node in _keys(root, (), source.name):
             source.places[key] = f"{path}:{node.start_mark.line + 1}"
-        source.data = yaml.load(text, Loader=_Loader)
+        source.data = _parse(text)
         return source
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: cannot be read: {error}") from None
@@ -121,6 +121,15 @@ def read_source(path: Path) -> Source:
         raise UserError(f"{path}{line}: not valid YAML: {error.problem}") from None
     except yaml.YAMLError as error:
         raise UserError(f"{path}: not valid YAML: {error}") from None
+
+
+def _parse(text: str) -> Any:
+    """The value in a text, by the safe loader above."""
+    loader = _Loader(text)
+    try:
+        return loader.get_single_data()
+    finally:
+        loader.dispose()  # type: ignore[no-untyped-call]
 
 
 def _keys(node: yaml.Node, prefix: Key, name: str) -> Iterator[tuple[Key, yaml.Node]]:
@@ -160,7 +169,7 @@ def _override(source: Source, overrides: Sequence[str]) -> None:
                 raise UserError(f"{place}: {part} is not a section")
             target = inner
         try:
-            target[key[-1]] = yaml.load(value, Loader=_Loader)
+            target[key[-1]] = _parse(value)
         except yaml.YAMLError as error:
             raise UserError(f"{place}: not a YAML value: {error}") from None
         for known in [k for k in source.places if k[: len(key)] == key]:

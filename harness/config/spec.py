@@ -125,11 +125,6 @@ class TrainSpec(Frozen):
         """Training processes in all."""
         return self.nodes * self.processes_per_node
 
-    @property
-    def global_batch_size(self) -> int:
-        """Rows per optimizer step."""
-        return self.per_device_train_batch_size * self.gradient_accumulation_steps * self.world_size
-
     @field_validator("report_to", mode="before")
     @classmethod
     def _one_tracker_is_a_list(cls, value: object) -> object:

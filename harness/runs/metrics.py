@@ -21,7 +21,6 @@ from harness.runs.paths import CellPaths
 
 Metrics = dict[str, dict[str, dict[str, Any]]]
 CellState = Literal["waiting", "queued", "running", "ok", "invalid", "failed", "missing", "stale"]
-FINAL: frozenset[str] = frozenset({"ok", "invalid", "failed", "missing", "stale"})
 
 
 class TaskRecord(Frozen):
