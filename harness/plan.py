@@ -16,8 +16,10 @@ from typing import Literal
 
 from harness.benchmarks.registry import parse
 from harness.config.base import Frozen, minutes
+from harness.config.evaluation import EvaluationSpec
 from harness.config.site import JobKind, Role, Site, SlurmOptions
-from harness.config.spec import EvaluationSpec, Spec, TrainSpec
+from harness.config.spec import Spec
+from harness.config.train import TrainSpec
 from harness.errors import UserError
 from harness.runs.paths import BASE, checkpoint_name
 

@@ -13,7 +13,7 @@ PACKAGE = ROOT / "harness"
 FILES = sorted(PACKAGE.rglob("*.py"))
 # From the top floor down; a room imports only what stands below it, or itself.
 ROOMS = (
-    "__main__", "cli", "options", "screen", "preflight", "compute", "results", "scheduling", "plan", "benchmarks",
+    "__main__", "cli", "verbs", "options", "screen", "preflight", "compute", "results", "scheduling", "plan", "benchmarks",
     "runs", "config", "errors",
 )  # fmt: skip
 # Submission pickles one function of compute by reference (inside the verb), and run by `collect`.

@@ -8,7 +8,8 @@ import pytest
 
 from harness.config.load import find_spec, load_spec
 from harness.config.site import Site
-from harness.config.spec import Spec, TrainSpec
+from harness.config.spec import Spec
+from harness.config.train import TrainSpec
 from harness.errors import UserError
 from harness.plan import Edge, build_plan, planned_steps, total_steps
 

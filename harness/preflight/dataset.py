@@ -10,7 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.config.train import TrainSpec
 from harness.errors import ResultError, UserError, nearest
+from harness.preflight.findings import Finding, error
 from harness.runs.files import read_json
 
 CURE = (
@@ -59,3 +61,25 @@ def _rows(file: Path) -> int:
             return sum(batch.num_rows for batch in pa.ipc.open_stream(source))
     except (OSError, pa.ArrowException) as error:
         raise UserError(f"{file}: the dataset is damaged: {error}") from None
+
+
+def check_dataset(train: TrainSpec) -> tuple[int | None, list[Finding]]:
+    """Rows of the training split (None: unreadable), and findings about `train.dataset_name`."""
+    place = "train.dataset_name"
+    try:
+        dataset = read_saved_dataset(Path(train.dataset_name), train.dataset_split)
+    except UserError as problem:
+        message, _, cure = str(problem).partition("\n")
+        return None, [error(place, message, cure)]
+    findings = []
+    if dataset.rows == 0:
+        findings.append(error(place, f"{dataset.folder}: has no rows"))
+    if "messages" not in dataset.columns and not ({"prompt", "completion"} <= set(dataset.columns)):
+        findings.append(
+            error(
+                place,
+                f"{dataset.folder}: columns are {', '.join(dataset.columns)}; "
+                "`messages` (or `prompt` and `completion`) is expected",
+            )
+        )
+    return dataset.rows, findings

@@ -12,9 +12,10 @@ import pytest
 from harness.config.site import Environment, Site
 from harness.config.spec import Spec
 from harness.errors import UserError
-from harness.preflight.check import check, has_gpu, resolve_spec
+from harness.preflight.check import check, resolve_spec
 from harness.preflight.dataset import read_saved_dataset
 from harness.preflight.findings import Finding
+from harness.preflight.machine import has_gpu
 from harness.preflight.model import check_model
 from harness.preflight.template import check_template
 from tests.runs.test_files import model_folder

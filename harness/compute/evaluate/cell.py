@@ -17,7 +17,7 @@ from harness.benchmarks.registry import BENCHMARKS, Benchmark, Item
 from harness.compute.evaluate import gates
 from harness.compute.evaluate.generate import Generation, Row, generate
 from harness.compute.serve.server import RunningServer
-from harness.config.spec import EvaluationSpec
+from harness.config.evaluation import EvaluationSpec
 from harness.plan import Cell
 from harness.runs.files import utc_now, write_json, write_text
 from harness.runs.metrics import TaskRecord, read_task, write_task

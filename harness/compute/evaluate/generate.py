@@ -17,7 +17,7 @@ from typing import Any
 
 from harness.benchmarks.registry import Benchmark, Item
 from harness.compute.serve.server import RunningServer
-from harness.config.spec import EvaluationSpec
+from harness.config.evaluation import EvaluationSpec
 from harness.errors import EvaluationError
 
 RETRIES = 4

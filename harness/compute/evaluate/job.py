@@ -13,9 +13,10 @@ from typing import Any
 from harness.compute.evaluate.cell import CellWork
 from harness.compute.serve.request import ServeRequest
 from harness.compute.serve.server import serve, watch
+from harness.config.evaluation import EvaluationSpec
 from harness.config.load import PROJECT_ROOT, load_site, load_spec
 from harness.config.site import Role, Site
-from harness.config.spec import EvaluationSpec, Spec
+from harness.config.spec import Spec
 from harness.errors import HarnessError, ServerError
 from harness.plan import Cell
 from harness.runs.checkpoints import fingerprint, read_marker

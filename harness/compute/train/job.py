@@ -28,7 +28,7 @@ from harness.compute.train.launch import (
 from harness.compute.train.processes import Launcher, launched
 from harness.compute.train.state import TrainState, read_state, write_state
 from harness.config.load import PROJECT_ROOT, load_spec
-from harness.config.spec import TrainSpec
+from harness.config.train import TrainSpec
 from harness.errors import ResultError, TrainingError, UserError
 from harness.runs.files import write_json, write_text
 from harness.runs.paths import RunPaths

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.config.spec import TrainSpec
+from harness.config.train import TrainSpec
 
 ATTEMPT_VARIABLE = "HARNESS_TRAIN_ATTEMPT"
 """Names one start of the job, in the environment of all its processes."""

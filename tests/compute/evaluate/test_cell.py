@@ -12,7 +12,7 @@ import pytest
 from harness.benchmarks.prepare import load_items, prepare
 from harness.compute.evaluate.cell import CellWork
 from harness.compute.evaluate.generate import Row
-from harness.config.spec import EvaluationSpec, Sampling
+from harness.config.evaluation import EvaluationSpec, Sampling
 from harness.errors import EvaluationError
 from harness.plan import Cell
 from harness.runs.metrics import read_metrics, read_task

@@ -18,7 +18,7 @@ import pytest
 from harness.benchmarks.registry import BENCHMARKS
 from harness.compute.evaluate import gates
 from harness.compute.evaluate.generate import Generation, generate, item_seed, read_rows
-from harness.config.spec import EvaluationSpec, Sampling
+from harness.config.evaluation import EvaluationSpec, Sampling
 from harness.errors import EvaluationError, ServerError
 
 pytest.importorskip("openai", reason="needs the extra `eval`")

@@ -12,7 +12,7 @@ from harness.compute.train.launch import (
     environment,
     script_arguments,
 )
-from harness.config.spec import TrainSpec
+from harness.config.train import TrainSpec
 
 GPUS = TrainSpec(model_name="m", dataset_name="d", nodes=2, gpus_per_node=4)
 CPU = TrainSpec(model_name="m", dataset_name="d", use_cpu=True)

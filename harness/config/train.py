@@ -1,0 +1,127 @@
+"""How a model is trained; the names are TRL's own."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from harness.config.base import Frozen, TimeLimit
+from harness.config.sft_fields import RESERVED, SFT_FIELDS
+from harness.errors import nearest
+
+CPU_PROCESSES = 2
+"""Training processes on a node where `use_cpu` is set (one per core of the smallest machine)."""
+
+
+class TrainSpec(Frozen):
+    """Supervised fine-tuning with TRL's SFTTrainer; the names are TRL's own."""
+
+    model_name: str
+    """A folder with a Hugging Face model, or its id on the Hub."""
+    dataset_name: str
+    """A folder written by `Dataset.save_to_disk` (conversational: a `messages` column)."""
+    dataset_split: str = "train"
+    """Which split, where the folder holds a DatasetDict."""
+    max_samples: int = Field(default=1_000_000, ge=1)
+    """At most this many rows are used, chosen by a seeded shuffle."""
+    output_dir: str | None = None
+    """Folder for checkpoints; unset: `checkpoints/` in the run folder."""
+    chat_template_path: str | None = None
+    """A Jinja file with generation markers; unset: the model's own template."""
+    max_length: int = Field(default=4096, ge=8)
+    """Tokens; longer rows are cut."""
+    assistant_only_loss: bool = True
+    """Only the assistant's tokens are trained."""
+    packing: bool = False
+    """Several rows in one sequence of `max_length` tokens."""
+    bf16: bool = True
+    """Mixed precision in bfloat16."""
+    model_dtype: Literal["float32", "bfloat16", "float16", "auto"] = "float32"
+    """Precision of the weights that are trained and saved."""
+    gradient_checkpointing: bool = True
+    """Recompute activations in the backward pass: less memory, about 20 % slower."""
+    learning_rate: float = Field(default=2e-5, gt=0)
+    """Peak learning rate."""
+    lr_scheduler_type: str = "cosine"
+    """A transformers SchedulerType."""
+    warmup_steps: float = Field(default=100, ge=0)
+    """Steps; below 1 it is a share of all steps."""
+    max_steps: int | None = Field(default=None, ge=1)
+    """Optimizer steps; when set it overrides `num_train_epochs`."""
+    num_train_epochs: float = Field(default=1.0, gt=0)
+    """Passes over the data when `max_steps` is unset."""
+    save_steps: int = Field(default=500, ge=1)
+    """A checkpoint every so many steps, and one at the end."""
+    per_device_train_batch_size: int = Field(default=4, ge=1)
+    """Rows per process and forward pass."""
+    gradient_accumulation_steps: int = Field(default=4, ge=1)
+    """Forward passes per optimizer step."""
+    logging_steps: int = Field(default=10, ge=1)
+    """A line of loss every so many steps."""
+    seed: int = Field(default=42, ge=0)
+    """Seed of data order, dropout and sampling of rows."""
+    eos_token: str | None = None
+    """Overrides the tokenizer's end token."""
+    report_to: tuple[str, ...] = ()
+    """Trackers, e.g. [wandb]; the run folder's own log is always written."""
+    use_cpu: bool = False
+    """Train on CPU, two processes a node. Never chosen silently: without it a missing GPU is an error."""
+    nodes: int = Field(default=1, ge=1)
+    """Machines."""
+    gpus_per_node: int = Field(default=8, ge=0)
+    """GPUs, and training processes, on each."""
+    time_limit: TimeLimit | None = None
+    """Slurm time; overrides the site's."""
+    sft: dict[str, Any] = {}
+    """Any further field of TRL's SFTConfig; it may also stand in `train` itself, by its own name."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _gather_sft_fields(cls, data: Any) -> Any:
+        """Move SFTConfig's own fields into `sft`; what is no field of it stays an unknown key."""
+        if not isinstance(data, dict):
+            return data
+        further = {k for k in data if k in SFT_FIELDS and k not in cls.model_fields}
+        kept = {k: v for k, v in data.items() if k not in further}
+        given = data.get("sft") or {}
+        if not further or not isinstance(given, dict):
+            return kept
+        return {**kept, "sft": {**given, **{k: data[k] for k in data if k in further}}}
+
+    @field_validator("sft")
+    @classmethod
+    def _only_known_fields(cls, sft: dict[str, Any]) -> dict[str, Any]:
+        for name in sft:
+            if name in RESERVED:
+                raise ValueError(f"{name} cannot be set: {RESERVED[name]}")
+            if name in cls.model_fields:
+                raise ValueError(f"{name} stands in `train` itself")
+            if name not in SFT_FIELDS:
+                raise ValueError(f"{name!r} is no field of SFTConfig{nearest(name, SFT_FIELDS)}")
+        return sft
+
+    @property
+    def processes_per_node(self) -> int:
+        """Training processes on each node."""
+        return CPU_PROCESSES if self.use_cpu else self.gpus_per_node
+
+    @property
+    def world_size(self) -> int:
+        """Training processes in all."""
+        return self.nodes * self.processes_per_node
+
+    @field_validator("report_to", mode="before")
+    @classmethod
+    def _one_tracker_is_a_list(cls, value: object) -> object:
+        if value in ("none", None):
+            return ()
+        return (value,) if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _needs_processes(self) -> TrainSpec:
+        if self.processes_per_node == 0:
+            raise ValueError("gpus_per_node is 0: ask for GPUs, or set use_cpu: true")
+        if self.use_cpu and self.nodes > 1:
+            raise ValueError("use_cpu trains on one node: set nodes: 1")
+        return self

@@ -1,0 +1,41 @@
+"""Does the machine or cluster have what the run asks for: folders, GPUs, images, keys."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from harness.config.site import Site
+from harness.config.spec import Spec
+from harness.preflight.findings import Finding, error, warning
+
+
+def has_gpu() -> bool:
+    """Whether this machine has a GPU's device file (NVIDIA's or AMD's driver)."""
+    return any(Path(name).exists() for name in ("/dev/nvidia0", "/dev/kfd"))
+
+
+def check_machine(spec: Spec, site: Site, scheduler: str) -> list[Finding]:
+    """Findings about the site, and about this machine where jobs run here."""
+    findings = []
+    runs_dir = Path(site.runs_dir)
+    existing = next(p for p in (runs_dir, *runs_dir.parents) if p.exists())
+    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+        findings.append(error("site: runs_dir", f"{runs_dir}: cannot be written (at {existing})"))
+    if scheduler == "local" and spec.train.nodes > 1:
+        findings.append(error("train.nodes", "the local scheduler has one machine", "nodes: 1"))
+    if scheduler == "local" and not spec.train.use_cpu and not has_gpu():
+        cure = "Set train.use_cpu: true (and bf16: false) to train in two CPU processes"
+        findings.append(error("train.use_cpu", "this machine has no GPU", cure))
+    for role, environment in site.environments.items():
+        if scheduler == "local" and environment.container and environment.runtime == "pyxis":
+            findings.append(error(f"site: environments.{role}", "pyxis needs Slurm's srun"))
+        image = environment.container or ""
+        if image.startswith("/") and not Path(image).exists():
+            findings.append(
+                error(f"site: environments.{role}.container", f"{image}: no such image")
+            )
+    unset = [name for name in site.secrets if name not in os.environ]
+    if "wandb" in spec.train.report_to and "WANDB_API_KEY" in unset:
+        findings.append(warning("train.report_to", "wandb is asked for, WANDB_API_KEY is not set"))
+    return findings

@@ -1,0 +1,48 @@
+"""What several verbs do: load the site, follow a run, speak to the person at the screen."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from harness.screen import print_table
+
+if TYPE_CHECKING:
+    from harness.config.site import Site
+
+
+def load_site(site: str | None, overrides: list[str] | None) -> Site:
+    """The site file, with absolute folders. Raises UserError."""
+    from harness.config.load import find_site
+    from harness.config.load import load_site as load
+    from harness.preflight.check import resolve_site
+
+    return resolve_site(load(find_site(site), overrides or ()))
+
+
+def runs_dir_of(site: str | None, overrides: list[str] | None) -> Path:
+    """Where runs lie. Raises UserError."""
+    return Path(load_site(site, overrides).runs_dir)
+
+
+def follow_run(run: Any, poll: float | None, as_json: bool) -> None:
+    """Wait for the end of a run, show its table, exit 1 when anything is not ok."""
+    from harness.results.collect import collect_run
+    from harness.scheduling.follow import follow
+
+    state = follow(run, say, poll)
+    table = collect_run(run)
+    if state.cells:
+        print_table(table, [run.results_csv, run.results_plot], as_json)
+    failed = [n for n, s in state.jobs.items() if any(t.phase != "completed" for t in s)]
+    if failed:
+        say(f"not completed: {', '.join(failed)}; logs: {run.root / 'logs'}")
+    raise typer.Exit(1 if failed or table.problems else 0)
+
+
+def say(text: str) -> None:
+    """A line for the person, on stderr; stdout is for results."""
+    print(text, file=sys.stderr, flush=True)

@@ -1,0 +1,145 @@
+"""A run, from its spec to its end: submit, check, status, cancel."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from harness.errors import HarnessError, UserError
+from harness.options import AsJson, Poll, RunWord, Set, SetSite, SiteFile, SpecFile, Wait
+from harness.screen import count_levels, print_dry_run, print_status, status_json
+from harness.verbs.common import follow_run, load_site, runs_dir_of, say
+
+if TYPE_CHECKING:
+    from harness.preflight.findings import Finding
+    from harness.scheduling.submit import Staged
+
+
+def submit(
+    spec: SpecFile,
+    overrides: Set = None,
+    site: SiteFile = None,
+    site_overrides: SetSite = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show plan and scripts; touch nothing.")
+    ] = False,
+    no_check: Annotated[
+        bool, typer.Option("--no-check", help="Submit in spite of errors found.")
+    ] = False,
+    wait: Wait = False,
+    poll: Poll = None,
+    as_json: AsJson = False,
+) -> None:
+    """Submit a run: training, one evaluation array per checkpoint, the table.
+
+    Example: python -m harness submit sft.yaml --set train.max_steps=1000 --dry-run
+    """
+    from harness.scheduling.submit import submit as submit_staged
+
+    staged, findings = _stage(spec, overrides, site, site_overrides)
+    errors = [f for f in findings if f.level == "error"]
+    if dry_run:
+        print_dry_run(staged, findings, as_json)
+        raise typer.Exit(2 if errors else 0)
+    for finding in findings:
+        say(str(finding))
+    if errors and not no_check:
+        raise UserError(f"{count_levels(findings)}: nothing was submitted")
+    if errors:
+        say("warning: --no-check: submitting in spite of the errors above")
+    run = submit_staged(staged, report=say)
+    if as_json and not wait:
+        print(json.dumps({"run": str(run.root), "scheduler": staged.scheduler}))
+        return
+    say(f"run {run.name}/{run.run_id} ({staged.scheduler}): {run.root}")
+    if wait:
+        follow_run(run, poll, as_json)
+    else:
+        say(f"follow it:  python -m harness status {run.run_id} --wait\n"
+             f"the table:  python -m harness collect {run.run_id}")  # fmt: skip
+
+
+def check(
+    spec: SpecFile,
+    overrides: Set = None,
+    site: SiteFile = None,
+    site_overrides: SetSite = None,
+    as_json: AsJson = False,
+) -> None:
+    """Check a spec without submitting: exit code 0 when it would be accepted, else 2.
+
+    Example: python -m harness check sft.yaml
+    """
+    _, findings = _stage(spec, overrides, site, site_overrides)
+    if as_json:
+        print(json.dumps([f.model_dump() for f in findings], indent=2))
+    else:
+        for finding in findings:
+            print(finding)
+        print(count_levels(findings))
+    raise typer.Exit(2 if any(f.level == "error" for f in findings) else 0)
+
+
+def status(
+    run: RunWord = None,
+    site: SiteFile = None,
+    site_overrides: SetSite = None,
+    wait: Wait = False,
+    poll: Poll = None,
+    as_json: AsJson = False,
+) -> None:
+    """Every job and every planned cell (checkpoint x benchmark) of a run.
+
+    Example: python -m harness status --wait
+    """
+    from harness.runs.paths import find_run
+    from harness.scheduling.status import run_status
+
+    found = find_run(run, runs_dir_of(site, site_overrides))
+    if wait:
+        follow_run(found, poll, as_json)
+        return
+    state = run_status(found)
+    if as_json:
+        print(json.dumps(status_json(state), indent=2))
+        return
+    print_status(state)
+    if state.problem:
+        raise HarnessError(state.problem)
+
+
+def cancel(run: RunWord = None, site: SiteFile = None, site_overrides: SetSite = None) -> None:
+    """Cancel every job of a run that has not ended.
+
+    Example: python -m harness cancel 20260131-120000-abcd
+    """
+    from harness.runs.paths import find_run
+    from harness.scheduling.release import cancel_run
+
+    found = find_run(run, runs_dir_of(site, site_overrides))
+    cancelled = cancel_run(found)
+    print(
+        f"{found.name}/{found.run_id}: cancelled {', '.join(cancelled) or 'nothing: all had ended'}"
+    )
+
+
+def _stage(
+    word: str, overrides: list[str] | None, site: str | None, site_overrides: list[str] | None
+) -> tuple[Staged, tuple[Finding, ...]]:
+    from harness.config.load import find_spec, load_spec
+    from harness.preflight.check import check, resolve_spec
+    from harness.preflight.slurm import check_slurm
+    from harness.scheduling.submit import choose_scheduler, stage
+
+    spec = resolve_spec(load_spec(find_spec(word), overrides or ()))
+    resolved = load_site(site, site_overrides)
+    scheduler = choose_scheduler(resolved)
+    checked = check(spec, resolved, scheduler)
+    try:
+        staged = stage(spec, resolved, scheduler, checked.rows)
+        return staged, (*checked.findings, *check_slurm(staged))
+    except UserError as error:
+        # Without a readable dataset there may be no plan: then its finding says more.
+        raise UserError("\n".join([*map(str, checked.errors), str(error)])) from None
