@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.errors import TrainingError
+from harness.errors import TrainingCrashed, TrainingError
 from harness.runs.paths import RunPaths
 from harness.scheduling.manifest import Manifest, read_manifest
 
@@ -29,8 +29,13 @@ def run_job(run_dir: str, job: str, task: int = 0) -> str:
     if work == "train":
         from harness.compute.train import job as train_job
 
-        outcome = train_job.run(run_dir)
-        if outcome != "complete":
+        try:
+            outcome = train_job.run(run_dir)
+        except TrainingCrashed as error:
+            if manifest.scheduler != "slurm" or not train_job.restart_after_crash(run_dir, error):
+                raise
+            outcome = "preempted"
+        if outcome not in ("complete", train_job.ELSEWHERE):
             _interrupted(outcome, manifest, run)
         return outcome
     if work == "evaluate":

@@ -67,6 +67,9 @@ class TrainSpec(Frozen):
     """Trackers, e.g. [wandb]; the run folder's own log is always written."""
     use_cpu: bool = False
     """Train on CPU, two processes a node. Never chosen silently: without it a missing GPU is an error."""
+    max_restarts: int = Field(default=3, ge=0)
+    """On Slurm, requeues of a crashed job (a killed worker, a failing node), each only when a new
+    checkpoint was completed since the last start; wrong input and a diverged loss are never retried."""
     nodes: int = Field(default=1, ge=1)
     """Machines."""
     gpus_per_node: int = Field(default=8, ge=0)

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -24,7 +25,7 @@ from transformers import AutoTokenizer
 from trl.chat_template_utils import has_generation_markers
 
 from harness.compute.train.arguments import ScriptArguments, TrainingConfig, attention, parse
-from harness.compute.train.callbacks import RunLog, StopRequest, StopTogether
+from harness.compute.train.callbacks import RunLog, StopDiverged, StopRequest, StopTogether
 from harness.compute.train.data import link_dataset, load_rows
 from harness.compute.train.launch import ATTEMPT_VARIABLE
 from harness.compute.train.resume import (
@@ -33,9 +34,9 @@ from harness.compute.train.resume import (
     newest_complete,
     set_aside_incomplete,
 )
-from harness.compute.train.state import TrainState, write_state
+from harness.compute.train.state import carried, write_state
 from harness.compute.train.trainer import CheckpointingTrainer, barrier, batch_facts
-from harness.errors import HarnessError, TrainingError, UserError
+from harness.errors import HarnessError, TrainingError, TrainingSuperseded, UserError
 from harness.runs.checkpoints import read_marker
 from harness.runs.paths import RunPaths, checkpoint_step
 
@@ -77,7 +78,7 @@ def train(script: ScriptArguments, config: TrainingConfig, request: StopRequest)
         model=script.model_name,
         args=config,
         train_dataset=rows,
-        callbacks=[stop, log],
+        callbacks=[stop, log, StopDiverged()],
         on_checkpoint=release_hook(script),
     )
     if len(trainer.train_dataset) == 0:
@@ -155,7 +156,9 @@ def write_finished(state_file: Path, checkpoint: Path, attempt: str) -> None:
     """State of a run that had nothing left to do."""
     marker = read_marker(checkpoint) or {}
     step = checkpoint_step(checkpoint.name) or 0
-    write_state(state_file, TrainState("complete", step, marker.get("max_steps"), attempt))
+    known = carried(state_file, attempt)
+    planned = marker.get("max_steps")
+    write_state(state_file, replace(known, state="complete", step=step, max_steps=planned))
 
 
 def _quiet(*_: object) -> None:
@@ -171,6 +174,7 @@ def main(argv: list[str] | None = None) -> int:
     except HarnessError as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
         return error.exit_code
+    config.logging_nan_inf_filter = False  # it would log an average in the place of NaN
     config.disable_tqdm = True  # a job's log is no terminal; RunLog prints whole lines
     datasets.disable_progress_bars()
     transformers.utils.logging.disable_progress_bar()
@@ -189,8 +193,11 @@ def main(argv: list[str] | None = None) -> int:
 def record_failure(state_file: Path, error: Exception) -> None:
     """Leave the reason where the job looks for it."""
     text = str(error) if isinstance(error, HarnessError) else f"{type(error).__name__}: {error}"
-    attempt = os.environ.get(ATTEMPT_VARIABLE, "")
-    write_state(state_file, TrainState("failed", attempt=attempt, error=text))
+    if isinstance(error, TrainingSuperseded):
+        return  # the state is another's now
+    known = carried(state_file, os.environ.get(ATTEMPT_VARIABLE, ""))
+    final = isinstance(error, HarnessError)
+    write_state(state_file, replace(known, state="failed", error=text, final=final))
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import torch
 from transformers import PreTrainedTokenizerBase, PrinterCallback
 from trl import SFTTrainer
 
+from harness.compute.train.callbacks import any_rank
 from harness.compute.train.resume import BatchFacts
 from harness.errors import HarnessError, TrainingError
 from harness.runs.checkpoints import mark_complete
@@ -36,7 +37,14 @@ class CheckpointingTrainer(SFTTrainer):  # type: ignore[misc]
         """What a resumed run must have in common with this one."""
         return batch_facts(self.args)
 
+    def _maybe_log_save_evaluate(self, tr_loss: torch.Tensor, *args: Any, **kwargs: Any) -> None:
+        logs = self.control.should_log
+        super()._maybe_log_save_evaluate(tr_loss, *args, **kwargs)
+        if logs:
+            tr_loss.zero_()  # the Trainer subtracts it from itself, and NaN - NaN stays NaN
+
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        check_finite(self.model, self.state.global_step, self.args.device)
         super()._save_checkpoint(model, trial)
         self.accelerator.wait_for_everyone()
         if not self.accelerator.is_main_process:
@@ -67,6 +75,17 @@ class CheckpointingTrainer(SFTTrainer):  # type: ignore[misc]
             print(f"warning: checkpoint-{step} could not be released early, its evaluation starts "
                   f"when training ends: {error if expected else traceback.format_exc()}",
                   flush=True)  # fmt: skip
+
+
+def check_finite(model: torch.nn.Module, step: int, device: torch.device) -> None:
+    """Raise TrainingError on every rank when any rank holds a weight that is NaN or infinite."""
+    shards = [p.to_local() if hasattr(p, "to_local") else p for p in model.parameters()]
+    bad = [~torch.isfinite(shard.detach()).all() for shard in shards if shard.numel()]
+    if any_rank(bool(torch.stack(bad).any()) if bad else False, device):
+        raise TrainingError(
+            f"weights are NaN or infinite at step {step}: no checkpoint is written; "
+            "lower train.learning_rate, or look at the data around this step"
+        )
 
 
 def batch_facts(args: Any) -> BatchFacts:

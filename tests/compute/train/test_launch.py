@@ -38,7 +38,8 @@ def test_one_gpu_needs_no_process_group() -> None:
 
 def test_every_argument_of_the_standard_command_reaches_the_script() -> None:
     arguments = script_arguments(GPUS, Path("/r"), Path("/o"), Path("/t.jinja"))
-    elsewhere = {"nodes", "gpus_per_node", "time_limit", "eos_token", "sft"}
+    elsewhere = {"nodes", "gpus_per_node", "time_limit", "eos_token", "sft", "max_restarts",
+                 "keep_checkpoints", "best_metric", "prune"}  # fmt: skip
     assert set(TrainSpec.model_fields) - elsewhere <= set(arguments)
     assert arguments["expected_world_size"] == 8
     assert arguments["max_steps"] == -1
