@@ -40,11 +40,17 @@ def print_dry_run(staged: Staged, findings: Sequence[Finding], as_json: bool) ->
 
 def print_status(state: RunStatus) -> None:
     """Every job and every cell."""
+    from datetime import datetime, timezone
+
+    from harness.scheduling.progress import progress_line
+
     found = state.run
     print(f"{found.name}/{found.run_id}  {found.root}")
     for name, tasks in state.jobs.items():
         shown = dict.fromkeys(map(str, tasks))
         print(f"  {name}: job {state.manifest.job_id(name) or '-'}: {', '.join(shown)}")
+        if name == "train" and state.train:
+            print(f"    {progress_line(state.train, datetime.now(timezone.utc))}")
     for cell in state.cells:
         reason = f": {cell.reason}" if cell.reason else ""
         print(f"  {cell.cell.checkpoint} x {cell.cell.benchmark}: {cell.state}{reason}")

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 def run_job(run_dir: str, job: str, task: int = 0) -> str:
     """Do the work of one job, or of one task of an array. Returns how it ended."""
     run = RunPaths(Path(run_dir))
+    from harness.results.prune import prune_reported
+
     manifest = read_manifest(run)
     work = manifest.plan.job(job).work
     if work == "train":
@@ -41,14 +43,19 @@ def run_job(run_dir: str, job: str, task: int = 0) -> str:
     if work == "evaluate":
         from harness.compute.evaluate import job as evaluate_job
 
-        return evaluate_job.run(run, job, task)
+        done = evaluate_job.run(run, job, task)
+        prune_reported(run)
+        return done
     if work == "close":
         from harness.scheduling.release import close_run
 
-        return close_run(run)
-    from harness.results.collect import collect_run
+        done = close_run(run)
+    else:
+        from harness.results.collect import collect_run
 
-    return collect_run(run).summary()
+        done = collect_run(run).summary()
+    prune_reported(run)
+    return done
 
 
 def _interrupted(outcome: str, manifest: Manifest, run: RunPaths) -> None:

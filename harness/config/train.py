@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+import re
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, PositiveInt, field_validator, model_validator
 
 from harness.config.base import Frozen, TimeLimit
 from harness.config.sft_fields import RESERVED, SFT_FIELDS
@@ -12,6 +13,15 @@ from harness.errors import nearest
 
 CPU_PROCESSES = 2
 """Training processes on a node where `use_cpu` is set (one per core of the smallest machine)."""
+
+
+def _best_of(text: str) -> str:
+    if not re.fullmatch(r"best:[1-9]\d*", text):
+        raise ValueError("all, a number, or best:N is expected")
+    return text
+
+
+BestOf = Annotated[str, AfterValidator(_best_of)]
 
 
 class TrainSpec(Frozen):
@@ -53,6 +63,15 @@ class TrainSpec(Frozen):
     """Passes over the data when `max_steps` is unset."""
     save_steps: int = Field(default=500, ge=1)
     """A checkpoint every so many steps, and one at the end."""
+    keep_checkpoints: Literal["all"] | PositiveInt | BestOf = "all"
+    """`all`, the newest N, or `best:N` by their evaluation. The others are pruned once they are
+    evaluated; the newest complete one, from which training goes on, never is."""
+    prune: Literal["optimizer", "checkpoint"] = "optimizer"
+    """What pruning deletes: the optimizer's state (two thirds of the disk; the model can still be
+    evaluated and served), or the whole checkpoint (its numbers stay in the table)."""
+    best_metric: str | None = None
+    """What `best:N` ranks by, higher is better: a column of results.csv, e.g.
+    `gsm8k/pass@1/symbolic_correct`; unset: the mean of the benchmarks' headline metrics."""
     per_device_train_batch_size: int = Field(default=4, ge=1)
     """Rows per process and forward pass."""
     gradient_accumulation_steps: int = Field(default=4, ge=1)
@@ -120,6 +139,18 @@ class TrainSpec(Frozen):
         if value in ("none", None):
             return ()
         return (value,) if isinstance(value, str) else value
+
+    @property
+    def keep_best(self) -> int | None:
+        """N of `keep_checkpoints: best:N`; None for the others."""
+        text = str(self.keep_checkpoints)
+        return int(text.removeprefix("best:")) if text.startswith("best:") else None
+
+    @model_validator(mode="after")
+    def _metric_needs_ranking(self) -> TrainSpec:
+        if self.best_metric is not None and self.keep_best is None:
+            raise ValueError("best_metric ranks for keep_checkpoints: best:N; set both or neither")
+        return self
 
     @model_validator(mode="after")
     def _needs_processes(self) -> TrainSpec:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,11 @@ from harness.runs.files import read_json, utc_now, write_json
 from harness.runs.paths import COMPLETE_MARKER, checkpoint_step
 
 _FINGERPRINT_BYTES = 1 << 20
+RESUME_FILES = (
+    "optimizer.pt", "optimizer.bin", "optimizer_[0-9]*", "scheduler.pt", "scaler.pt",
+    "rng_state*.pth", "global_step[0-9]*",
+)  # fmt: skip
+"""What the Trainer, FSDP and DeepSpeed save only to go on training (transformers 5.23)."""
 
 
 def fingerprint(model: Path) -> str:
@@ -79,3 +86,45 @@ def complete_checkpoints(folder: Path) -> dict[int, Path]:
         if step is not None and read_marker(path) is not None:
             found[step] = path
     return dict(sorted(found.items()))
+
+
+def is_resumable(checkpoint: Path) -> bool:
+    """Whether a marked checkpoint still has what training goes on from."""
+    return not (read_marker(checkpoint) or {}).get("optimizer_pruned", False)
+
+
+def prune_optimizer(checkpoint: Path) -> int:
+    """Delete what only resuming needs; returns the bytes freed. The model stays as it was.
+
+    The marker says so first: a checkpoint cut off in the middle of this is never resumed from.
+    """
+    marker = read_marker(checkpoint)
+    if marker is None:
+        raise ResultError(f"{checkpoint}: not a complete checkpoint: it is not pruned")
+    write_json(checkpoint / COMPLETE_MARKER, {**marker, "optimizer_pruned": utc_now()})
+    return sum(_delete(path) for name in RESUME_FILES for path in checkpoint.glob(name))
+
+
+def prune_checkpoint(checkpoint: Path) -> int:
+    """Delete a whole checkpoint; returns the bytes freed. Half-deleted it has no such name."""
+    doomed = checkpoint.with_name(f".pruned-{checkpoint.name}")
+    if doomed.exists():
+        shutil.rmtree(doomed)
+    os.rename(checkpoint, doomed)
+    return _delete(doomed)
+
+
+def finish_pruning(folder: Path) -> None:
+    """Delete what an interrupted pruning left."""
+    for doomed in folder.glob(".pruned-checkpoint-*"):
+        shutil.rmtree(doomed)
+
+
+def _delete(path: Path) -> int:
+    if not path.is_dir() or path.is_symlink():
+        size = path.lstat().st_size
+        path.unlink()
+        return size
+    size = sum(file.lstat().st_size for file in path.rglob("*") if not file.is_dir())
+    shutil.rmtree(path)
+    return size

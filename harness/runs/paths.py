@@ -104,6 +104,10 @@ class RunPaths:
         return self.train / "state.json"
 
     @property
+    def prune_lock(self) -> Path:
+        return self.train / ".prune.lock"
+
+    @property
     def train_log(self) -> Path:
         return self.train / "log.jsonl"
 

@@ -110,6 +110,51 @@ def status(
         raise HarnessError(state.problem)
 
 
+def retry(
+    run: RunWord = None,
+    site: SiteFile = None,
+    site_overrides: SetSite = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what would be submitted; submit nothing.")
+    ] = False,
+    forgotten: Annotated[
+        bool,
+        typer.Option("--forgotten", help="Jobs that the scheduler no longer knows have ended."),
+    ] = False,
+    wait: Wait = False,
+    poll: Poll = None,
+    as_json: AsJson = False,
+) -> None:
+    """Submit again what is not ok: training goes on, cells that are ok stay as they are.
+
+    Example: python -m harness retry 20260131-120000-abcd --dry-run
+    """
+    from harness.runs.paths import find_run
+    from harness.scheduling import retry as again
+    from harness.scheduling.status import run_status
+
+    found = find_run(run, runs_dir_of(site, site_overrides))
+    with again.retrying(found):
+        state = run_status(found)
+        again.check_ended(state, forgotten)
+        plan = again.plan_retry(state, again.marked_checkpoints(found))
+        lines = again.describe(plan, state.manifest, state.train)
+        for line in lines:
+            say(line)
+        if not dry_run:
+            again.submit_again(state, plan, report=say)
+    if as_json and not wait:
+        jobs = {a.job.name: list(a.tasks) for a in plan.jobs}
+        print(json.dumps({"run": str(found.root), "jobs": jobs, "submitted": not dry_run}))
+    elif dry_run:
+        say("dry run: nothing was submitted")
+    elif not plan.jobs:
+        say("nothing to retry")
+    if wait and plan.jobs and not dry_run:
+        follow_run(found, poll, as_json)
+    raise typer.Exit(1 if plan.hopeless else 0)
+
+
 def cancel(run: RunWord = None, site: SiteFile = None, site_overrides: SetSite = None) -> None:
     """Cancel every job of a run that has not ended.
 

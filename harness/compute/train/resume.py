@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import UserError
-from harness.runs.checkpoints import complete_checkpoints, read_marker
+from harness.runs.checkpoints import complete_checkpoints, is_resumable, read_marker
 from harness.runs.paths import checkpoint_step
 
 
@@ -42,8 +42,12 @@ def set_aside_incomplete(folder: Path) -> list[Path]:
 
 
 def newest_complete(folder: Path) -> Path | None:
-    """The marked checkpoint of the highest step; None when there is none."""
-    return next(reversed(complete_checkpoints(folder).values()), None)
+    """The marked checkpoint of the highest step that can be resumed from; None when there is none.
+
+    Without its optimizer state the Trainer would go on from a pruned one, silently wrong.
+    """
+    marked = reversed(complete_checkpoints(folder).values())
+    return next((path for path in marked if is_resumable(path)), None)
 
 
 def check_resumable(checkpoint: Path, facts: BatchFacts) -> None:

@@ -143,13 +143,19 @@ def dataset_folder(script: ScriptArguments, config: TrainingConfig) -> str:
     return str(target)
 
 
-def release_hook(script: ScriptArguments) -> partial[bool] | None:
-    """What to call for a complete checkpoint: its evaluation may start."""
-    if not script.run_dir:
-        return None
+def release_hook(script: ScriptArguments) -> partial[None] | None:
+    """What to call for a complete checkpoint: its evaluation may start, older ones may go."""
+    return partial(_release, script.run_dir) if script.run_dir else None
+
+
+def _release(run_dir: str, step: int) -> None:
+    from harness.results.prune import prune_reported
     from harness.scheduling.release import release_checkpoint
 
-    return partial(release_checkpoint, script.run_dir)
+    try:
+        release_checkpoint(run_dir, step)
+    finally:
+        prune_reported(RunPaths(Path(run_dir)))
 
 
 def write_finished(state_file: Path, checkpoint: Path, attempt: str) -> None:
