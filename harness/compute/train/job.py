@@ -12,7 +12,6 @@ import secrets
 import shutil
 import signal
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +24,15 @@ from harness.compute.train.launch import (
     environment,
     script_arguments,
 )
+from harness.compute.train.nodes import (
+    last_state,
+    local_attempt,
+    log_place,
+    record_failure,
+    this_node,
+)
 from harness.compute.train.processes import Launcher, launched
-from harness.compute.train.state import TrainState, read_state, write_state
+from harness.compute.train.state import TrainState, write_state
 from harness.config.load import PROJECT_ROOT, load_spec
 from harness.config.train import TrainSpec
 from harness.errors import ResultError, TrainingError, UserError
@@ -52,7 +58,7 @@ def run(run_dir: str) -> str:
     if node.rank == 0:
         write_state(paths.train_state, TrainState("running", attempt=attempt))
     cores = len(os.sched_getaffinity(0))
-    env = environment(os.environ, train, PROJECT_ROOT, cores, attempt)
+    env = environment(os.environ, train, PROJECT_ROOT, cores, local_attempt(attempt, node))
     with launched(argv, env, cwd=PROJECT_ROOT) as launcher:
         code = launcher.wait()
     return outcome(paths, node, attempt, launcher, code)
@@ -82,19 +88,6 @@ def template(train: TrainSpec) -> Path | None:
     raise UserError(f"train.chat_template_path: {given}: no such file")
 
 
-def this_node(env: Any) -> Node:
-    """Which node of the Slurm job this is; the only one outside Slurm or on a single node."""
-    count = int(env.get("SLURM_JOB_NUM_NODES", env.get("SLURM_NNODES", "1")))
-    if count <= 1:
-        return Node()
-    # submitit reads Slurm's folded host lists; it is what started us.
-    from submitit import JobEnvironment
-
-    slurm = JobEnvironment()
-    port = 20_000 + int(env["SLURM_JOB_ID"]) % 20_000
-    return Node(int(env["SLURM_NODEID"]), count, slurm.hostnames[0], port)
-
-
 def this_attempt(env: Any) -> str:
     """A name for this start of the job, the same on all its nodes."""
     job = env.get("SLURM_JOB_ID")
@@ -106,7 +99,7 @@ def this_attempt(env: Any) -> str:
 
 def outcome(paths: RunPaths, node: Node, attempt: str, launcher: Launcher, code: int) -> str:
     """Read how it ended from the state file, not from the return code. Raises TrainingError."""
-    state = read_state(paths.train_state)
+    state = last_state(paths, node, attempt, code)
     if state is None or state.attempt != attempt:
         reason = "training left no state of this attempt"
     elif state.state == "preempted" and code < 0 and not launcher.stop_requested:
@@ -121,12 +114,9 @@ def outcome(paths: RunPaths, node: Node, attempt: str, launcher: Launcher, code:
     else:
         reason = state.error or f"training ended while it was running at step {state.step}"
     reason = f"{reason} (the launcher exited {code})"
-    if node.rank == 0:
-        ours = state if state is not None and state.attempt == attempt else TrainState("failed")
-        failed = replace(ours, state="failed", attempt=attempt, error=reason)
-        write_state(paths.train_state, failed)
+    record_failure(paths, node, attempt, reason)
     tail = "\n".join(f"  {line}" for line in list(launcher.tail)[-_TAIL_SHOWN:])
-    raise TrainingError(f"{reason}\nlast lines:\n{tail}", paths.logs("train"))
+    raise TrainingError(f"{reason}\nlast lines:\n{tail}", log_place(paths, node, os.environ))
 
 
 if __name__ == "__main__":

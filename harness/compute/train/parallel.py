@@ -50,7 +50,7 @@ def _launched_zero() -> str:
     return f"zero{stage}"
 
 
-def prepare_sharding(config: Any) -> str:
+def prepare_sharding(config: Any, use_peft: bool = False) -> str:
     """Make an SFTConfig right for how it was launched; returns the parallelism.
 
     To be called before the trainer is built. Raises UserError for what cannot be trained so.
@@ -58,6 +58,8 @@ def prepare_sharding(config: Any) -> str:
     launched = launched_parallelism()
     if launched == "fsdp2":
         _prepare_fsdp2(config)
+    if use_peft and config.ddp_find_unused_parameters is None:
+        config.ddp_find_unused_parameters = False  # every adapter takes part in every step
     return launched
 
 

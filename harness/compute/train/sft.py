@@ -51,7 +51,7 @@ def train(script: ScriptArguments, config: TrainingConfig, request: StopRequest)
     """Train until done or told to stop. Raises UserError and TrainingError."""
     say = print if config.process_index == 0 else _quiet
     check_world(script, config)
-    parallelism = prepare_sharding(config)
+    parallelism = prepare_sharding(config, script.use_peft)
     if script.parallelism not in (None, parallelism):
         raise TrainingError(f"{script.parallelism} was planned, the launcher says {parallelism}")
     check_template(script, config)
@@ -65,7 +65,7 @@ def train(script: ScriptArguments, config: TrainingConfig, request: StopRequest)
     barrier()
     checkpoint = newest_complete(output)
     if checkpoint is not None:
-        check_resumable(checkpoint, batch_facts(config))
+        check_resumable(checkpoint, batch_facts(config), script.use_peft)
         if is_finished(checkpoint, config.max_steps, config.num_train_epochs):
             say(f"{checkpoint.name} is the last one: nothing is left to train")
             if config.process_index == 0:
