@@ -111,7 +111,8 @@ def test_the_failure_of_one_node_ends_the_other_and_is_told(
     slurm.wait_for(job, "FAILED", timeout=90)
     print(f"the job ended {time.monotonic() - began:.0f} s after the kill")
     assert state(run)["state"] == "failed"
-    assert "node 1 (" in state(run)["error"], state(run)
+    told = state(run)["error"]
+    assert re.match(r"node 1 \(.*\): a training process was killed by SIGKILL", told), told
     errors = (run / "logs" / "train" / f"{job}_1_log.err").read_text()
     assert f"{job}_1_log.out" in errors
     slurm.wait_until(lambda: workers(job) == {}, 30, "the end of every worker")

@@ -65,15 +65,11 @@ class ScriptArguments:
     lora_target_parameters: list[str] | None = field(
         default=None, metadata={"help": "Parameters outside linear layers (none)."}
     )
-    use_rslora: bool | None = field(
-        default=None, metadata={"help": "Scale by alpha / sqrt(r) (false)."}
-    )
-    use_dora: bool | None = field(
-        default=None, metadata={"help": "Weight-decomposed LoRA (false)."}
-    )
+    use_rslora: bool = field(default=False, metadata={"help": "Scale by alpha / sqrt(r)."})
+    use_dora: bool = field(default=False, metadata={"help": "Weight-decomposed LoRA."})
 
     def __post_init__(self) -> None:
-        given = [name for name in LORA_DEFAULTS if getattr(self, name) is not None]
+        given = [name for name in LORA_DEFAULTS if getattr(self, name) not in (None, False)]
         if given and not self.use_peft:
             raise UserError(f"{', '.join(given)} without use_peft: add --use_peft")
 

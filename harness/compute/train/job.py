@@ -28,6 +28,7 @@ from harness.compute.train.nodes import (
     last_state,
     local_attempt,
     log_place,
+    own_reason,
     record_failure,
     this_node,
 )
@@ -112,7 +113,7 @@ def outcome(paths: RunPaths, node: Node, attempt: str, launcher: Launcher, code:
         stopped = state.state == "preempted" and launcher.stop_signal == signal.SIGTERM
         return "stopped" if stopped else state.state
     else:
-        reason = state.error or f"training ended while it was running at step {state.step}"
+        reason = own_reason(state, node, launcher.tail)
     reason = f"{reason} (the launcher exited {code})"
     record_failure(paths, node, attempt, reason)
     tail = "\n".join(f"  {line}" for line in list(launcher.tail)[-_TAIL_SHOWN:])

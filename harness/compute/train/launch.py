@@ -1,15 +1,23 @@
-"""From a spec to `accelerate launch`: its configuration, its arguments, its environment. Pure."""
+"""From a spec to `accelerate launch`: its configuration, its arguments, its environment. Pure.
+
+The configuration alone, for `accelerate launch --config_file` by hand:
+
+    python -m harness.compute.train.launch --parallelism fsdp2 --processes 8 > fsdp2.yaml
+"""
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
+
+import yaml
 
 from harness.config.lora import LORA_DEFAULTS
-from harness.config.train import TrainSpec
+from harness.config.train import Parallelism, TrainSpec
 
 ATTEMPT_VARIABLE = "HARNESS_TRAIN_ATTEMPT"
 """Names one start of the job, in the environment of all its processes."""
@@ -72,7 +80,7 @@ def _sharding(train: TrainSpec) -> dict[str, Any]:
                 "fsdp_auto_wrap_policy": "TRANSFORMER_BASED_WRAP",
                 # Sharded would leave no Hugging Face weights in a checkpoint.
                 "fsdp_state_dict_type": "FULL_STATE_DICT",
-                "fsdp_cpu_ram_efficient_loading": not train.use_peft,
+                "fsdp_cpu_ram_efficient_loading": True,
                 "fsdp_offload_params": False,
                 "fsdp_activation_checkpointing": False,
             }
@@ -165,3 +173,25 @@ def environment(
     # One thread each is torchrun's default, which starves CPU training and tokenising.
     result.setdefault("OMP_NUM_THREADS", str(max(1, cores // train.processes_per_node)))
     return result
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Print an accelerate configuration for one machine."""
+    parser = argparse.ArgumentParser(
+        prog="python -m harness.compute.train.launch", description=main.__doc__
+    )
+    choices = get_args(Parallelism)
+    parser.add_argument("--parallelism", choices=choices, default="ddp")
+    parser.add_argument("--processes", type=int, default=8, help="GPUs (8)")
+    given = parser.parse_args(argv)
+    if given.processes < (1 if given.parallelism == "ddp" else 2):
+        parser.error(f"--processes {given.processes} is too few for {given.parallelism}")
+    train = TrainSpec(
+        model_name="-", dataset_name="-",
+        parallelism=given.parallelism, gpus_per_node=given.processes,
+    )  # fmt: skip
+    print(yaml.safe_dump(accelerate_config(train, Node()), sort_keys=False), end="")
+
+
+if __name__ == "__main__":
+    main()

@@ -6,9 +6,11 @@ first node, writes the state; the other nodes read it, and add only what went wr
 
 from __future__ import annotations
 
+import re
+import signal
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -63,17 +65,35 @@ def last_state(paths: RunPaths, node: Node, attempt: str, code: int) -> TrainSta
         time.sleep(0.5)
 
 
+def own_reason(state: TrainState, node: Node, tail: Iterable[str]) -> str:
+    """Why training failed, as far as this node can tell.
+
+    The script's first rank writes what it saw, on the first node; elsewhere only the launcher's
+    report is left. A worker that was killed is a cause, whatever the others said of it.
+    """
+    report = "\n".join(tail).rpartition("Root Cause")[2]
+    killed = re.search(r"exitcode\s*: -(7|9|11)\b", report)  # torch 2.13, elastic/multiprocessing
+    if killed:
+        return f"a training process was killed by {signal.Signals(int(killed[1])).name}"
+    if state.error and node.rank == 0:
+        return state.error
+    return f"training ended while it was running at step {state.step}"
+
+
 def record_failure(paths: RunPaths, node: Node, attempt: str, reason: str) -> None:
-    """Write that training failed. With several nodes each adds its own reason, the first one first."""
+    """Write that training failed. With several nodes each adds its own reason, a kill in front."""
     before = read_state(paths.train_state)
     if before is None or before.attempt != attempt:
         before = TrainState("failed")
-    told = before.error if before.state == "failed" and node.count > 1 else None
-    if told and reason.startswith(told):
-        return  # read there in the first place
-    reason = reason if node.count == 1 else f"node {node.rank} ({socket.gethostname()}): {reason}"
-    error = f"{told}; {reason}" if told else reason
-    write_state(paths.train_state, replace(before, state="failed", attempt=attempt, error=error))
+    if node.count > 1:
+        told = before.error if before.state == "failed" else None
+        if told and told.startswith("node ") and told in reason:
+            return  # read there, where another node had written it
+        reason = f"node {node.rank} ({socket.gethostname()}): {reason}"
+        if told and told not in reason:
+            both = (reason, told) if " was killed by " in reason else (told, reason)
+            reason = "; ".join(both)
+    write_state(paths.train_state, replace(before, state="failed", attempt=attempt, error=reason))
 
 
 def log_place(paths: RunPaths, node: Node, env: Mapping[str, str]) -> Path:

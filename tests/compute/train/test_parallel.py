@@ -153,27 +153,15 @@ def test_fsdp2_ends_with_the_weights_of_ddp_in_servable_checkpoints(
     one = AutoModelForCausalLM.from_pretrained(fsdp2.checkpoints / "checkpoint-4")
     other = AutoModelForCausalLM.from_pretrained(ddp.checkpoints / "checkpoint-4")
     ids = torch.arange(32)[None]
-    assert float((one(ids).logits - other(ids).logits).abs().max()) < 1e-6
+    with torch.no_grad():
+        assert float((one(ids).logits - other(ids).logits).abs().max()) < 1e-6
 
 
 def test_resumed_fsdp2_ends_with_the_same_weights(fsdp2: RunPaths, tmp_path: Path) -> None:
     assert largest_difference(weights(resumed(fsdp2, tmp_path)), weights(fsdp2)) == 0.0
 
 
-def test_another_parallelism_cannot_resume_and_the_cure_is_told(
-    fsdp2: RunPaths,
-    inputs: Path,  # noqa: F811
-    tmp_path: Path,
-) -> None:
-    copy = RunPaths(tmp_path / "tiny" / fsdp2.run_id)
-    shutil.copytree(fsdp2.root, copy.root, symlinks=True)
-    make_run(tmp_path, inputs, bf16=False, max_steps=6)
-    code, output = train(copy)
-    assert code == 1
-    assert "parallelism was fsdp2, is now ddp" in output
-
-
-def test_a_lora_checkpoint_resumes_exactly_and_is_not_resumed_as_a_whole_model(
+def test_a_resumed_adapter_ends_with_the_same_weights(
     inputs: Path,  # noqa: F811
     tmp_path: Path,
 ) -> None:
@@ -182,7 +170,3 @@ def test_a_lora_checkpoint_resumes_exactly_and_is_not_resumed_as_a_whole_model(
     one, other = weights(paths, "adapter_model"), weights(copy, "adapter_model")
     assert largest_difference(one, other) == 0.0
     assert any(float(t.abs().max()) > 0 for name, t in one.items() if "lora_B" in name)
-    make_run(tmp_path / "resumed", inputs, bf16=False, max_steps=6)
-    code, output = train(copy)
-    assert code == 1
-    assert "it holds an adapter, use_peft: false trains a whole model" in output
