@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+import yaml
+
 from harness.compute.train.launch import (
     ATTEMPT_VARIABLE,
     Node,
     accelerate_config,
     command,
     environment,
+    main,
     script_arguments,
 )
 from harness.config.lora import LORA_DEFAULTS
@@ -85,3 +89,14 @@ def test_environment_leaves_the_users_threads_and_gpus_alone() -> None:
     assert env["OMP_NUM_THREADS"] == "3"
     assert "CUDA_VISIBLE_DEVICES" not in env
     assert "ACCELERATE_USE_CPU" not in env
+
+
+def test_the_configuration_for_launching_by_hand_is_the_jobs_own(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    main(["--parallelism", "zero3", "--processes", "4"])
+    spec = TrainSpec(model_name="m", dataset_name="d", parallelism="zero3", gpus_per_node=4)
+    assert yaml.safe_load(capsys.readouterr().out) == accelerate_config(spec, Node())
+    with pytest.raises(SystemExit):
+        main(["--parallelism", "fsdp2", "--processes", "1"])
+    assert "too few for fsdp2" in capsys.readouterr().err
