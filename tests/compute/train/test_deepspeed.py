@@ -77,6 +77,7 @@ def test_zero_ends_with_the_weights_of_ddp_and_resumes_exactly(
 ) -> None:
     ddp = train(tmp_path / "ddp", inputs, "ddp")
     zero = train(tmp_path / "zero", inputs, stage)
-    assert largest_difference(zero, ddp) <= 1e-8
+    # A step moves a weight by up to 2e-5; the rest is the order in which gradients are added.
+    assert largest_difference(zero, ddp) <= 1e-6
     shutil.rmtree(tmp_path / "zero" / "out" / "checkpoint-4")
     assert largest_difference(train(tmp_path / "zero", inputs, stage), zero) == 0.0

@@ -25,8 +25,8 @@ from harness.runs.checkpoints import complete_checkpoints
 from harness.runs.paths import RunPaths
 from tests.compute.train.test_job import inputs, make_run, train  # noqa: F401  (a fixture)
 
-TOLERANCE = 1e-8
-"""Of weights after 4 steps of 2e-5: ranks add gradients in another order."""
+TOLERANCE = 1e-6
+"""Of weights that a step moves by up to 2e-5: ranks add gradients in another order."""
 
 
 def launched(config: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
