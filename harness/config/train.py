@@ -7,12 +7,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, PositiveInt, field_validator, model_validator
 
-from harness.config.base import Frozen, TimeLimit
+from harness.config.base import TimeLimit
+from harness.config.lora import LEARNING_RATE, LoraFields
 from harness.config.sft_fields import RESERVED, SFT_FIELDS
 from harness.errors import nearest
 
-CPU_PROCESSES = 2
-"""Training processes on a node where `use_cpu` is set (one per core of the smallest machine)."""
+Parallelism = Literal["ddp", "fsdp2", "zero2", "zero3"]
 
 
 def _best_of(text: str) -> str:
@@ -24,7 +24,7 @@ def _best_of(text: str) -> str:
 BestOf = Annotated[str, AfterValidator(_best_of)]
 
 
-class TrainSpec(Frozen):
+class TrainSpec(LoraFields):
     """Supervised fine-tuning with TRL's SFTTrainer; the names are TRL's own."""
 
     model_name: str
@@ -51,8 +51,8 @@ class TrainSpec(Frozen):
     """Precision of the weights that are trained and saved."""
     gradient_checkpointing: bool = True
     """Recompute activations in the backward pass: less memory, about 20 % slower."""
-    learning_rate: float = Field(default=2e-5, gt=0)
-    """Peak learning rate."""
+    learning_rate: float = Field(default=LEARNING_RATE, gt=0)
+    """Peak learning rate; with `use_peft` 1e-4 unless set."""
     lr_scheduler_type: str = "cosine"
     """A transformers SchedulerType."""
     warmup_steps: float = Field(default=100, ge=0)
@@ -85,12 +85,18 @@ class TrainSpec(Frozen):
     report_to: tuple[str, ...] = ()
     """Trackers, e.g. [wandb]; the run folder's own log is always written."""
     use_cpu: bool = False
-    """Train on CPU, two processes a node. Never chosen silently: without it a missing GPU is an error."""
+    """Train on CPU. Never chosen silently: without it a missing GPU is an error."""
+    cpu_processes: int = Field(default=2, ge=1)
+    """Training processes on each node where `use_cpu` is set."""
+    parallelism: Parallelism = "ddp"
+    """What the processes share: `ddp` nothing (each holds weights, gradients and optimizer);
+    `fsdp2` all three (PyTorch's fully_shard); `zero2` gradients and optimizer, `zero3` all three
+    (DeepSpeed). Every checkpoint holds the whole model, whichever it is."""
     max_restarts: int = Field(default=3, ge=0)
     """On Slurm, requeues of a crashed job (a killed worker, a failing node), each only when a new
     checkpoint was completed since the last start; wrong input and a diverged loss are never retried."""
     nodes: int = Field(default=1, ge=1)
-    """Machines."""
+    """Machines; srun starts one launcher on each, the first is the rendezvous."""
     gpus_per_node: int = Field(default=8, ge=0)
     """GPUs, and training processes, on each."""
     time_limit: TimeLimit | None = None
@@ -126,7 +132,7 @@ class TrainSpec(Frozen):
     @property
     def processes_per_node(self) -> int:
         """Training processes on each node."""
-        return CPU_PROCESSES if self.use_cpu else self.gpus_per_node
+        return self.cpu_processes if self.use_cpu else self.gpus_per_node
 
     @property
     def world_size(self) -> int:
@@ -156,6 +162,10 @@ class TrainSpec(Frozen):
     def _needs_processes(self) -> TrainSpec:
         if self.processes_per_node == 0:
             raise ValueError("gpus_per_node is 0: ask for GPUs, or set use_cpu: true")
-        if self.use_cpu and self.nodes > 1:
-            raise ValueError("use_cpu trains on one node: set nodes: 1")
+        if self.parallelism != "ddp" and self.world_size < 2:
+            raise ValueError(f"parallelism: {self.parallelism} needs two processes, here is one")
+        if self.parallelism in ("zero2", "zero3") and self.use_cpu:
+            raise ValueError(
+                f"parallelism: {self.parallelism} (DeepSpeed) needs GPUs; on CPU take ddp or fsdp2"
+            )
         return self

@@ -14,6 +14,7 @@ from harness.preflight.evaluation import check_evaluation
 from harness.preflight.findings import Finding
 from harness.preflight.machine import check_machine
 from harness.preflight.model import cached_snapshot, check_model
+from harness.preflight.parallelism import check_parallelism
 from harness.preflight.steps import check_steps
 from harness.preflight.template import check_template
 
@@ -71,6 +72,7 @@ def check(spec: Spec, site: Site, scheduler: str) -> Checked:
     )
     rows, found = check_dataset(spec.train)
     findings += found + check_steps(spec.train, rows)
+    findings += check_parallelism(spec, site, folder)
     if spec.evaluation:
         findings += check_evaluation(spec.evaluation, site)
     findings += check_machine(spec, site, scheduler)

@@ -23,6 +23,16 @@ RESUME_FILES = (
     "rng_state*.pth", "global_step[0-9]*",
 )  # fmt: skip
 """What the Trainer, FSDP and DeepSpeed save only to go on training (transformers 5.23)."""
+_CONFIGS = ("config.json", "generation_config.json", "chat_template.jinja")
+_NO_WEIGHTS = ("training_args", "optimizer", "pytorch_model_fsdp")
+"""What else ends in `.bin`; FSDP keeps a copy of the weights of its own for resuming."""
+ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+"""PEFT's own names."""
+
+
+def is_adapter(model: Path) -> bool:
+    """Whether a folder holds a LoRA adapter, which needs its base model to be served."""
+    return (model / ADAPTER_CONFIG).is_file() and not (model / "config.json").is_file()
 
 
 def fingerprint(model: Path) -> str:
@@ -30,14 +40,18 @@ def fingerprint(model: Path) -> str:
 
     SHA-256 over config.json, generation_config.json, the chat template and, of each weights
     file, its name, size, first and last MiB: reading all of 100 GB would take minutes.
-    Raises ResultError when the folder has no config.json or no weights.
+    An adapter's has its configuration and weights, and the identity of its base model.
+    Raises ResultError when the folder has no config.json or no weights, or the base is gone.
     """
-    digest = hashlib.sha256()
-    weights = sorted([*model.glob("*.safetensors"), *model.glob("*.bin")])
-    weights = [w for w in weights if not w.name.startswith(("training_args", "optimizer"))]
-    if not (model / "config.json").is_file() or not weights:
+    if is_adapter(model):
+        configs, weights = (ADAPTER_CONFIG, *_CONFIGS[1:]), [model / ADAPTER_WEIGHTS]
+    else:
+        configs, weights = _CONFIGS, sorted([*model.glob("*.safetensors"), *model.glob("*.bin")])
+        weights = [w for w in weights if not w.name.startswith(_NO_WEIGHTS)]
+    if not (model / configs[0]).is_file() or not weights or not weights[0].is_file():
         raise ResultError(f"{model}: not a model folder (config.json and weights are expected)")
-    for name in ("config.json", "generation_config.json", "chat_template.jinja"):
+    digest = hashlib.sha256()
+    for name in configs:
         file = model / name
         digest.update(name.encode() + (file.read_bytes() if file.is_file() else b"-"))
     for file in weights:
@@ -48,7 +62,20 @@ def fingerprint(model: Path) -> str:
             if size > _FINGERPRINT_BYTES:
                 stream.seek(max(size - _FINGERPRINT_BYTES, _FINGERPRINT_BYTES))
                 digest.update(stream.read())
+    if is_adapter(model):
+        digest.update(_base_identity(model).encode())
     return digest.hexdigest()[:12]
+
+
+def _base_identity(adapter: Path) -> str:
+    """The base model's own fingerprint; for a model of the Hub its id and revision."""
+    config = read_json(adapter / ADAPTER_CONFIG)
+    base = str(config.get("base_model_name_or_path"))
+    if Path(base).is_dir():
+        return fingerprint(Path(base))
+    if Path(base).is_absolute():
+        raise ResultError(f"{adapter}: its base model is gone: {base}")
+    return f"{base}@{config.get('revision')}"
 
 
 def mark_complete(checkpoint: Path, **facts: Any) -> None:

@@ -4,7 +4,7 @@
   spec.yaml site.yaml manifest.json
   scripts/<job>.sbatch  scripts/commands.sh
   logs/<job>/
-  checkpoints/checkpoint-<step>/
+  checkpoints/checkpoint-<step>/  (of LoRA: merged-<fingerprint>/ in it, made by evaluation)
   train/state.json  train/log.jsonl
   eval/<checkpoint>/<benchmark>/metrics.json task.json output-rs<k>.jsonl server.log
   eval/<checkpoint>/metrics.json
@@ -26,6 +26,7 @@ from harness.errors import UserError, nearest
 RUN_ID = re.compile(r"^\d{8}-\d{6}-[a-z]{4}$")
 MANIFEST = "manifest.json"
 COMPLETE_MARKER = "HARNESS_COMPLETE.json"
+MERGED_MARKER = "HARNESS_MERGED.json"
 BASE = "base"
 """Name of the model before training, where a checkpoint's name is expected."""
 
@@ -47,6 +48,11 @@ def checkpoint_step(name: str) -> int | None:
         return 0
     match = re.fullmatch(r"checkpoint-(\d+)", name)
     return int(match[1]) if match else None
+
+
+def merged_name(fingerprint: str) -> str:
+    """Folder in a LoRA checkpoint with the merged model of that very adapter and base."""
+    return f"merged-{fingerprint}"
 
 
 @dataclass(frozen=True)
@@ -110,6 +116,10 @@ class RunPaths:
     @property
     def train_log(self) -> Path:
         return self.train / "log.jsonl"
+
+    def node_reason(self, rank: int) -> Path:
+        """What went wrong on another node than the first."""
+        return self.train / f"node-{rank}.json"
 
     @property
     def eval(self) -> Path:

@@ -35,13 +35,15 @@ class CellWork:
     evaluation: EvaluationSpec
     benchmarks_dir: Path
     fingerprint: str
-    """Of the model that is served."""
+    """Of the model that is evaluated; a LoRA checkpoint's is the adapter's and the base's."""
     log: str
     job_id: str
     request_body: dict[str, Any] = field(default_factory=dict)
     started: str = field(default_factory=utc_now)
     seconds: dict[str, float] = field(default_factory=dict)
     samples: list[list[Row]] = field(default_factory=list)
+    served_fingerprint: str = ""
+    """Of the folder that the server loaded: another one where an adapter was merged."""
 
     @property
     def benchmark(self) -> Benchmark:
@@ -84,6 +86,8 @@ class CellWork:
     def record(self, state: Any, reason: str = "", **facts: Any) -> None:
         """Write task.json."""
         inputs = {} if state == "missing" else self.inputs()
+        if self.served_fingerprint not in ("", self.fingerprint):
+            facts["served_fingerprint"] = self.served_fingerprint
         write_task(
             self.paths,
             TaskRecord(

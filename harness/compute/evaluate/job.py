@@ -19,14 +19,18 @@ from harness.config.site import Role, Site
 from harness.config.spec import Spec
 from harness.errors import HarnessError, ServerError
 from harness.plan import Cell
-from harness.runs.checkpoints import fingerprint, read_marker
+from harness.runs.checkpoints import ADAPTER_CONFIG, fingerprint, is_adapter, read_marker
 from harness.runs.files import read_json, utc_now, write_json
 from harness.runs.metrics import TaskRecord, read_metrics, write_task
 from harness.runs.paths import BASE, RunPaths
 from harness.scheduling.environments import wrap
 from harness.scheduling.manifest import read_manifest
 from harness.scheduling.release import checkpoints_dir
+from harness.scheduling.shell import call
 from harness.scheduling.status import task_log
+
+_MERGE_S = 24 * 3600.0
+"""Merging ends with the job's time limit, not with one of its own."""
 
 
 def run(run: RunPaths, job_name: str, task: int) -> str:
@@ -48,8 +52,11 @@ def run(run: RunPaths, job_name: str, task: int) -> str:
     if not todo:
         return "all cells were done already"
     try:
+        served = served_folder(site, model)
+        for cell_work in todo:
+            cell_work.served_fingerprint = fingerprint(served)
         with (
-            serve(serve_request(run, spec, site, cells[0], model)) as server,
+            serve(serve_request(run, spec, site, cells[0], model, served)) as server,
             watch(server, on_failure=lambda error: print(error, file=sys.stderr)),
         ):
             for cell_work in todo:
@@ -78,14 +85,34 @@ def model_folder(run: RunPaths, spec: Spec, checkpoint: str) -> Path | None:
     return Path(snapshot_download(spec.train.model_name))
 
 
-def serve_request(run: RunPaths, spec: Spec, site: Site, cell: Cell, model: Path) -> ServeRequest:
-    """What is asked of the server of a task."""
+def served_folder(site: Site, model: Path) -> Path:
+    """What the server loads: the model itself, or a LoRA checkpoint merged into its base.
+
+    Merged once for all tasks, in the role `train`'s environment, which has PEFT and torch.
+    Raises CommandError when it cannot be merged.
+    """
+    if not is_adapter(model):
+        return model
+    print(
+        f"{model.name}: its adapter is merged into the base model, or another task does", flush=True
+    )
+    base = read_json(model / ADAPTER_CONFIG).get("base_model_name_or_path")
+    argv = ["python", "-m", "harness.compute.train.merge", str(model)]
+    argv = _wrapper(site, "train", [str(PROJECT_ROOT), str(model), str(base)])(argv)
+    env = {**os.environ, "PYTHONPATH": f"{PROJECT_ROOT}:{os.environ.get('PYTHONPATH', '')}"}
+    return Path(call(argv, timeout=_MERGE_S, env=env).splitlines()[-1])
+
+
+def serve_request(
+    run: RunPaths, spec: Spec, site: Site, cell: Cell, model: Path, served: Path
+) -> ServeRequest:
+    """What is asked of the server of a task: a model by its identity, from the folder `served`."""
     evaluation = _evaluation(spec)
     server = evaluation.server
     sampling = evaluation.sampling
     return ServeRequest(
         engine=server.engine,
-        model=str(model),
+        model=str(served),
         served_name=f"{run.name}/{cell.checkpoint}@{fingerprint(model)}",
         tensor_parallel=server.tensor_parallel,
         data_parallel=server.data_parallel,
@@ -98,7 +125,7 @@ def serve_request(run: RunPaths, spec: Spec, site: Site, cell: Cell, model: Path
         extra_flags=server.flags,
         preferred_port=server.port,
         ready_timeout_s=server.ready_timeout_minutes * 60,
-        wrap=_wrapper(site, server.engine, [str(run.root), str(PROJECT_ROOT), str(model)]),
+        wrap=_wrapper(site, server.engine, [str(run.root), str(PROJECT_ROOT), str(served)]),
         log_path=run.cell(cell.checkpoint, cell.benchmark).server_log,
         probe_body={
             "temperature": sampling.temperature,

@@ -27,6 +27,14 @@ from harness.compute.train.launch import (
     environment,
     script_arguments,
 )
+from harness.compute.train.nodes import (
+    local_attempt,
+    log_place,
+    note_reason,
+    own_reason,
+    this_node,
+    with_other_nodes,
+)
 from harness.compute.train.processes import Launcher, launched
 from harness.compute.train.state import TrainState, read_state, write_state
 from harness.config.load import PROJECT_ROOT, load_spec
@@ -55,8 +63,9 @@ def run(run_dir: str) -> str:
     on from there. USR2 (the time limit comes near) gives `preempted`: requeue it. TERM gives
     `stopped`: somebody cancelled the job, or the scheduler takes the machine and requeues itself.
     The former signal handlers are back by then, so a caller may pass the signal on to submitit's
-    own. On any node but the first it returns ELSEWHERE. Raises TrainingError with the log's last lines when training fails, TrainingCrashed when
-    another start may go on, UserError for a spec that cannot be trained.
+    own. On any node but the first it returns ELSEWHERE. Raises TrainingError with the log's last
+    lines when training fails, TrainingCrashed when another start may go on, UserError for a spec
+    that cannot be trained.
     """
     paths = RunPaths(Path(run_dir).resolve())
     train = load_spec(paths.spec).train
@@ -66,12 +75,12 @@ def run(run_dir: str) -> str:
         begin(paths, attempt)
     first = newest_step(paths)
     cores = len(os.sched_getaffinity(0))
-    env = environment(os.environ, train, PROJECT_ROOT, cores, attempt)
+    env = environment(os.environ, train, PROJECT_ROOT, cores, local_attempt(attempt, node))
     with launched(argv, env, cwd=PROJECT_ROOT) as launcher:
         code = launcher.wait()
     if node.rank > 0:
-        return left_to_first_node(paths, attempt)
-    return outcome(paths, attempt, launcher, code, first)
+        return left_to_first_node(paths, node, attempt, launcher, code)
+    return outcome(paths, node, attempt, launcher, code, first)
 
 
 def prepare(paths: RunPaths, train: TrainSpec, node: Node) -> list[str]:
@@ -102,19 +111,6 @@ def template(train: TrainSpec) -> Path | None:
     raise UserError(f"train.chat_template_path: {given}: no such file")
 
 
-def this_node(env: Any) -> Node:
-    """Which node of the Slurm job this is; the only one outside Slurm or on a single node."""
-    count = int(env.get("SLURM_JOB_NUM_NODES", env.get("SLURM_NNODES", "1")))
-    if count <= 1:
-        return Node()
-    # submitit reads Slurm's folded host lists; it is what started us.
-    from submitit import JobEnvironment
-
-    slurm = JobEnvironment()
-    port = 20_000 + int(env["SLURM_JOB_ID"]) % 20_000
-    return Node(int(env["SLURM_NODEID"]), count, slurm.hostnames[0], port)
-
-
 def this_attempt(env: Any) -> str:
     """A name for this start of the job, the same on all its nodes."""
     job = env.get("SLURM_JOB_ID")
@@ -133,7 +129,9 @@ def begin(paths: RunPaths, attempt: str) -> None:
     write_state(paths.train_state, TrainState("running", attempt=attempt, restarts=restarts))
 
 
-def outcome(paths: RunPaths, attempt: str, launcher: Launcher, code: int, first: int) -> str:
+def outcome(
+    paths: RunPaths, node: Node, attempt: str, launcher: Launcher, code: int, first: int
+) -> str:
     """Read how it ended from the state file, not from the return code.
 
     `first` is the step that this start began with. Raises TrainingError; TrainingCrashed where
@@ -154,28 +152,44 @@ def outcome(paths: RunPaths, attempt: str, launcher: Launcher, code: int, first:
         stopped = state.state == "preempted" and launcher.stop_signal == signal.SIGTERM
         return "stopped" if stopped else state.state
     else:
-        reason = state.error or f"training ended while it was running at step {state.step}"
+        reason = own_reason(state, node, launcher.tail)
     reason = f"{reason} (the launcher exited {code})"
+    reason = with_other_nodes(paths, node, attempt, reason)
     write_state(paths.train_state, replace(state, state="failed", error=reason))
-    tail = "\n".join(f"  {line}" for line in list(launcher.tail)[-_TAIL_SHOWN:])
     crashed = not state.final and launcher.stop_signal != signal.SIGTERM
     kind = TrainingCrashed if crashed and newest_step(paths) > first else TrainingError
-    raise kind(f"{reason}\nlast lines:\n{tail}", paths.logs("train"))
+    raise kind(f"{reason}\n{last_lines(launcher)}", log_place(paths, node, os.environ))
 
 
-def left_to_first_node(paths: RunPaths, attempt: str) -> str:
+def left_to_first_node(
+    paths: RunPaths, node: Node, attempt: str, launcher: Launcher, code: int
+) -> str:
     """Wait on another node until the first one has said how this start ended.
 
-    Slurm ends the whole step when one task of it fails, so only the first node fails, or asks for
-    a restart. Raises TrainingError when it says nothing.
+    Slurm ends the whole step when one task of it fails, so only the first node asks for a restart.
+    Raises TrainingError when it has failed, or says nothing.
     """
+    state = read_state(paths.train_state)
+    if code != 0 and state is not None:
+        note_reason(paths, node, attempt, own_reason(state, node, launcher.tail))
     deadline = time.monotonic() + _VERDICT_SECONDS
     while time.monotonic() < deadline:
         state = read_state(paths.train_state)
         if state is not None and (state.attempt, state.state) != (attempt, "running"):
+            if state.attempt == attempt and state.state == "failed":
+                raise TrainingError(
+                    f"{state.error}\n{last_lines(launcher)}", log_place(paths, node, os.environ)
+                )
+            print(f"training is {state.state} at step {state.step} of {state.max_steps}")
             return ELSEWHERE
-        time.sleep(1)
+        time.sleep(0.5)
     raise TrainingError("training ended on this node, and not on the first", paths.logs("train"))
+
+
+def last_lines(launcher: Launcher) -> str:
+    """The end of what the workers wrote."""
+    tail = "\n".join(f"  {line}" for line in list(launcher.tail)[-_TAIL_SHOWN:])
+    return f"last lines:\n{tail}"
 
 
 def newest_step(paths: RunPaths) -> int:

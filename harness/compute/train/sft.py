@@ -24,10 +24,17 @@ import transformers
 from transformers import AutoTokenizer
 from trl.chat_template_utils import has_generation_markers
 
-from harness.compute.train.arguments import ScriptArguments, TrainingConfig, attention, parse
+from harness.compute.train.arguments import (
+    ScriptArguments,
+    TrainingConfig,
+    adapter,
+    attention,
+    parse,
+)
 from harness.compute.train.callbacks import RunLog, StopDiverged, StopRequest, StopTogether
 from harness.compute.train.data import link_dataset, load_rows
 from harness.compute.train.launch import ATTEMPT_VARIABLE
+from harness.compute.train.parallel import check_parallelism, prepare_sharding
 from harness.compute.train.resume import (
     check_resumable,
     is_finished,
@@ -45,6 +52,9 @@ def train(script: ScriptArguments, config: TrainingConfig, request: StopRequest)
     """Train until done or told to stop. Raises UserError and TrainingError."""
     say = print if config.process_index == 0 else _quiet
     check_world(script, config)
+    parallelism = prepare_sharding(config, script.use_peft)
+    if script.parallelism not in (None, parallelism):
+        raise TrainingError(f"{script.parallelism} was planned, the launcher says {parallelism}")
     check_template(script, config)
     output = Path(config.output_dir)
     state_file, log_file = run_files(script, config)
@@ -56,7 +66,7 @@ def train(script: ScriptArguments, config: TrainingConfig, request: StopRequest)
     barrier()
     checkpoint = newest_complete(output)
     if checkpoint is not None:
-        check_resumable(checkpoint, batch_facts(config))
+        check_resumable(checkpoint, batch_facts(config), script.use_peft)
         if is_finished(checkpoint, config.max_steps, config.num_train_epochs):
             say(f"{checkpoint.name} is the last one: nothing is left to train")
             if config.process_index == 0:
@@ -67,7 +77,7 @@ def train(script: ScriptArguments, config: TrainingConfig, request: StopRequest)
     rows, taken = load_rows(dataset_folder(script, config), script.dataset_split,
                             script.max_samples, config.seed)  # fmt: skip
     say(f"training on {taken}; {config.world_size} processes on {config.device.type}"
-        f"{', bfloat16 mixed precision' if config.bf16 else ''}")  # fmt: skip
+        f"{', bfloat16 mixed precision' if config.bf16 else ''}, {parallelism}")  # fmt: skip
     config.model_init_kwargs = {
         **(config.model_init_kwargs or {}),
         "dtype": script.model_dtype,
@@ -79,8 +89,10 @@ def train(script: ScriptArguments, config: TrainingConfig, request: StopRequest)
         args=config,
         train_dataset=rows,
         callbacks=[stop, log, StopDiverged()],
+        peft_config=adapter(script),
         on_checkpoint=release_hook(script),
     )
+    check_parallelism(trainer.accelerator, parallelism)
     if len(trainer.train_dataset) == 0:
         raise UserError(
             "no row is left to train on: every row lacks an assistant token within max_length "
@@ -90,6 +102,7 @@ def train(script: ScriptArguments, config: TrainingConfig, request: StopRequest)
     barrier()
     if config.process_index == 0:
         log.finish(trainer.state, preempted=stop.stopped)
+    barrier()  # no rank, and no node, ends before the state says how
     say(f"stopped at step {trainer.state.global_step}" if stop.stopped else "training is done")
     trainer.end()  # trackers and the process group
 

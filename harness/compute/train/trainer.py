@@ -13,7 +13,9 @@ from transformers import PreTrainedTokenizerBase, PrinterCallback
 from trl import SFTTrainer
 
 from harness.compute.train.callbacks import any_rank
+from harness.compute.train.parallel import launched_parallelism
 from harness.compute.train.resume import BatchFacts
+from harness.compute.train.weights import check_whole, trained_elements
 from harness.errors import HarnessError, TrainingError
 from harness.runs.checkpoints import mark_complete
 from harness.runs.files import read_json
@@ -32,6 +34,9 @@ class CheckpointingTrainer(SFTTrainer):  # type: ignore[misc]
         self.remove_callback(PrinterCallback)  # RunLog prints the same, once
         self._on_checkpoint = on_checkpoint
         self._end_token = stop_at_template_end(self.model, self.processing_class)
+        self._elements = trained_elements(self.model)
+        self._adapter = hasattr(self.model, "peft_config")
+        self._dtype = str(self.model.dtype).removeprefix("torch.")
 
     def batch_facts(self) -> BatchFacts:
         """What a resumed run must have in common with this one."""
@@ -51,6 +56,9 @@ class CheckpointingTrainer(SFTTrainer):  # type: ignore[misc]
             return
         step = self.state.global_step
         checkpoint = Path(self.args.output_dir) / checkpoint_name(step)
+        if self._adapter:  # PEFT saves none; the merged model needs it
+            self.accelerator.unwrap_model(self.model).generation_config.save_pretrained(checkpoint)
+        check_whole(checkpoint, self._elements)
         check_stops(checkpoint, self._end_token)
         # A checkpoint made by an interruption is for resuming; only planned ones are evaluated.
         planned = step % int(self.args.save_steps) == 0 or step >= self.state.max_steps
@@ -59,6 +67,7 @@ class CheckpointingTrainer(SFTTrainer):  # type: ignore[misc]
             **asdict(self.batch_facts()),
             max_steps=self.state.max_steps,
             num_train_epochs=self.args.num_train_epochs,
+            dtype=self._dtype,
             planned=planned,
         )
         print(f"checkpoint-{step} is complete", flush=True)
@@ -97,6 +106,7 @@ def batch_facts(args: Any) -> BatchFacts:
         seed=args.seed,
         max_length=args.max_length,
         packing=args.packing,
+        parallelism=launched_parallelism(),
     )
 
 
