@@ -108,14 +108,16 @@ def print_inspection(seen: Inspection, as_json: bool) -> None:
         print(f"{column}: messages by role: {told}")
         print(f"{column}: rows by number of messages: {turns}")
     for row in seen.shown:
+        # A row may hold escape sequences, which must not reach the terminal.
+        spans = [(text.replace("\x1b", "␛"), on) for text, on in row.spans]
         print(
             f"--- row {row.number}: trained text {'is green' if console.is_terminal else 'in [[ ]]'}"
         )
         if console.is_terminal:
-            styled = (Text(text, "bold green" if on else "") for text, on in row.spans)
+            styled = (Text(text, "bold green" if on else "") for text, on in spans)
             console.print(Text.assemble(*styled))
         else:
-            print("".join(f"[[{text}]]" if on else text for text, on in row.spans))
+            print("".join(f"[[{text}]]" if on else text for text, on in spans))
     for finding in seen.findings:
         print(finding)
     print(count_levels(seen.findings))

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.preflight.test_check import MARKED, model, saved_dataset
+from tests.preflight.support import MARKED, model, saved_dataset
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -172,8 +172,8 @@ def test_collect_writes_the_csv_where_it_is_told(user: User) -> None:
 
 
 def test_help_has_an_example_for_every_verb(user: User) -> None:
-    for verb in ("submit", "check", "status", "collect", "cancel", "prepare"):
-        text = user.run(verb, "--help").stdout
+    for verb in ("submit", "check", "status", "collect", "cancel", "prepare", "data inspect"):
+        text = user.run(*verb.split(), "--help").stdout
         assert "python -m harness" in text, verb
         assert "Example" in text, verb
 

@@ -89,6 +89,8 @@ def inspect_dataset(
         }  # fmt: skip
         findings += data.findings
         if model is None:
+            if template:
+                findings += check_template(train.chat_template_path, train.assistant_only_loss)
             text = "lengths and masks need a tokenizer: give --model FOLDER"
             return Inspection(**seen, findings=(*findings, note("--model", text)))
         progress.stage("a sample of rows, by the tokenizer")
@@ -117,8 +119,10 @@ def _tokenised(
         raise UserError(f"--model: the tokenizer of {model} fails: {last}") from None
     findings = judge_template(train, answer, name)
     sample = Sample(dict(zip(rows, answer.rows, strict=False)), of)
+    if any(f.level == "error" for f in findings):
+        return {}, findings
     if not sample.good:
-        return {}, findings + judge_sample(train, sample)
+        return {}, judge_sample(train, sample)
     kept = sum(min(row.length, train.max_length) for row in sample.good)
     good = [number for number, row in sample.rows.items() if not row.problem]
     shares = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99}

@@ -168,8 +168,8 @@ def check_memory(
 def nearest_fit(
     train: TrainSpec, shape: ModelShape, available_gb: float, longest: int | None = None
 ) -> str:
-    """Lines for the spec that make it fit, with the fewest changes; or that nothing does."""
-    for changes in sorted(_alternatives(train), key=len):
+    """Lines for the spec that make it fit, the gentlest change first; or that nothing does."""
+    for changes in _alternatives(train):
         other = train.model_copy(update=changes)
         found = estimate(other, shape, longest)
         if found.total <= available_gb:
@@ -181,7 +181,7 @@ def nearest_fit(
 
 
 def _alternatives(train: TrainSpec) -> Iterator[dict[str, Any]]:
-    """Changes to try, gentle ones first among equally many."""
+    """Changes to try: smaller batches with more accumulation, then checkpointing, then sharding."""
     shardings = [parallelism(train)]
     if "parallelism" in type(train).model_fields and train.world_size > 1:
         shardings += [kind for kind in ("fsdp2", "zero3") if kind != shardings[0]]

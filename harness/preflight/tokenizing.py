@@ -115,7 +115,8 @@ def answer(request: Request) -> Answer:
     if tokenizer.chat_template:
         facts |= _probe(tokenizer, request)
     ended = time.monotonic() + request.seconds
-    rows, shown = [], []
+    rows: list[RowTokens] = []
+    shown: list[tuple[tuple[str, bool], ...]] = []
     for row in request.rows:
         if time.monotonic() > ended:
             break

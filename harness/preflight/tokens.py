@@ -125,8 +125,9 @@ def check_tokens(
         last = (problem.stderr.strip() or "it did not answer in time").splitlines()[-1]
         return None, [error("train.model_name", f"the tokenizer of {model} fails: {last}")]
     findings = judge_template(train, answer, model)
-    if not rows or not answer.rows or dataset is None:
-        return None, findings
+    broken = any(f.level == "error" for f in findings)
+    if broken or not rows or not answer.rows or dataset is None:
+        return None, findings  # with a wrong template the rows tell nothing
     sample = Sample(dict(zip(rows, answer.rows, strict=False)), dataset.rows)
     return sample, findings + judge_sample(train, sample)
 
