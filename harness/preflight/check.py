@@ -95,10 +95,7 @@ def check(
         sample = None
         if can_tokenise:
             progress.stage("template and a sample of rows, by the tokenizer")
-            sample, found = check_tokens(
-                train, str(folder or train.model_name), dataset if data.readable else None,
-                data.unknown_roles,
-            )  # fmt: skip
+            sample, found = check_tokens(train, str(folder or train.model_name), dataset, data)
             findings += found
         rows = dataset.rows if dataset else None
         train, found = fix_steps(train, rows, sample)

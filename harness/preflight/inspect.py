@@ -10,21 +10,20 @@ from harness.config.base import Frozen
 from harness.config.load import PROJECT_ROOT
 from harness.config.train import TrainSpec
 from harness.errors import CommandError, UserError
-from harness.preflight.dataset import check_dataset
+from harness.preflight.dataset import SavedDataset, check_dataset
 from harness.preflight.findings import Finding, note
 from harness.preflight.model import model_folder
 from harness.preflight.progress import Progress
 from harness.preflight.rows import RowCheck, check_rows
 from harness.preflight.template import check_template
 from harness.preflight.tokens import (
-    SAMPLE_ROWS,
-    Sample,
     Unavailable,
     ask,
     judge_sample,
     judge_template,
     request_for,
     sample_rows,
+    split_rows,
 )
 
 _TURNS_SHOWN = 12
@@ -94,13 +93,12 @@ def inspect_dataset(
             text = "lengths and masks need a tokenizer: give --model FOLDER"
             return Inspection(**seen, findings=(*findings, note("--model", text)))
         progress.stage("a sample of rows, by the tokenizer")
-        rows = sample_rows(dataset, SAMPLE_ROWS, seed) if data.readable else {}
-        found, more = _tokenised(train, model, rows, dataset.rows, data, show)
+        found, more = _tokenised(train, model, dataset, data, show)
     return Inspection(**seen, **found, findings=(*findings, *more))
 
 
 def _tokenised(
-    train: TrainSpec, model: str, rows: dict[int, dict[str, Any]], of: int, data: RowCheck, show: int
+    train: TrainSpec, model: str, dataset: SavedDataset, data: RowCheck, show: int
 ) -> tuple[dict[str, Any], list[Finding]]:  # fmt: skip
     folder = model_folder(model)
     static = check_template(train.chat_template_path, train.assistant_only_loss, folder)
@@ -109,7 +107,9 @@ def _tokenised(
     path = train.chat_template_path
     text = Path(path).read_text(encoding="utf-8") if path else None
     name = str(folder or model)
-    request = request_for(train, name, text, tuple(rows.values()), data.unknown_roles, show)
+    suspects, rows = sample_rows(dataset, data, train.seed)
+    tried = (*suspects.values(), *rows.values())
+    request = request_for(train, name, text, tried, data.unknown_roles, len(suspects) + show)
     try:
         answer = ask(request)
     except Unavailable as problem:
@@ -118,13 +118,14 @@ def _tokenised(
         last = (problem.stderr.strip() or "no answer in time").splitlines()[-1]
         raise UserError(f"--model: the tokenizer of {model} fails: {last}") from None
     findings = judge_template(train, answer, name)
-    sample = Sample(dict(zip(rows, answer.rows, strict=False)), of)
-    if any(f.level == "error" for f in findings):
+    sample, more = split_rows(list(suspects), list(rows), answer.rows, dataset.rows)
+    findings += more
+    if not rows or any(f.level == "error" for f in findings):
         return {}, findings
     if not sample.good:
         return {}, judge_sample(train, sample)
     kept = sum(min(row.length, train.max_length) for row in sample.good)
-    good = [number for number, row in sample.rows.items() if not row.problem]
+    good = [n for n, row in zip((*suspects, *rows), answer.rows, strict=False) if not row.problem]
     shares = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99}
     return {
         "sampled": len(sample.good),
@@ -135,7 +136,7 @@ def _tokenised(
         "share_trained": sum(row.trained for row in sample.good) / max(kept, 1),
         "shown": [
             ShownRow(number=number, spans=spans)
-            for number, spans in zip(good, answer.shown, strict=False)
+            for number, spans in list(zip(good, answer.shown, strict=False))[:show]
         ],
     }, findings + judge_sample(train, sample)
 

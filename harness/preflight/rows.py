@@ -177,6 +177,13 @@ class RowCheck:
         """Roles that are none of the usual, over all columns."""
         return tuple(sorted({role for scan in self.scans.values() for role in scan.unknown_roles}))
 
+    @property
+    def suspects(self) -> list[int]:
+        """Rows that a template may refuse: the first few with empty contents or unknown roles."""
+        flaws = [f for s in self.scans.values() for f in (s.empty_answer, s.empty_other)]
+        flaws += [f for s in self.scans.values() for f in s.unknown_roles.values()]
+        return sorted({number for flaw in flaws for number in flaw.first})
+
 
 def check_rows(train: TrainSpec, dataset: SavedDataset) -> RowCheck:
     """Scan all rows, and judge what TRL would do with them.

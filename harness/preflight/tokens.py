@@ -15,6 +15,7 @@ from harness.config.train import TrainSpec
 from harness.errors import CommandError, ResultError
 from harness.preflight.dataset import SavedDataset, conversation_columns
 from harness.preflight.findings import Finding, error, note, warning
+from harness.preflight.rows import RowCheck
 from harness.preflight.tokenizing import Answer, Request, RowTokens
 from harness.runs.files import read_json
 from harness.scheduling.shell import call
@@ -82,11 +83,15 @@ class Sample:
         return ordered[min(int(share * len(ordered)), len(ordered) - 1)]
 
 
-def sample_rows(dataset: SavedDataset, count: int, seed: int) -> dict[int, dict[str, Any]]:
-    """Random rows by number, with the columns that TRL reads."""
-    needed = conversation_columns(dataset.columns)
+def sample_rows(
+    dataset: SavedDataset, data: RowCheck, seed: int
+) -> tuple[dict[int, dict[str, Any]], dict[int, dict[str, Any]]]:
+    """Rows by number, with the columns that TRL reads: suspects, and a random sample."""
+    if not data.readable:
+        return {}, {}
     optional = tuple(c for c in _OPTIONAL_COLUMNS if c in dataset.columns)
-    return dataset.sample(count, seed, (*needed, *optional)) if needed else {}
+    columns = (*conversation_columns(dataset.columns), *optional)
+    return dataset.take(data.suspects, columns), dataset.sample(SAMPLE_ROWS, seed, columns)
 
 
 def request_for(
@@ -109,15 +114,16 @@ def request_for(
 
 
 def check_tokens(
-    train: TrainSpec, model: str, dataset: SavedDataset | None, roles: tuple[str, ...]
+    train: TrainSpec, model: str, dataset: SavedDataset | None, data: RowCheck
 ) -> tuple[Sample | None, list[Finding]]:
     """Template and sample, by the real tokenizer of `model` (a folder, or an id on the Hub)."""
-    rows = sample_rows(dataset, SAMPLE_ROWS, train.seed) if dataset else {}
+    suspects, rows = sample_rows(dataset, data, train.seed) if dataset else ({}, {})
     template = None
     if train.chat_template_path:
         template = Path(train.chat_template_path).read_text(encoding="utf-8")
     try:
-        answer = ask(request_for(train, model, template, tuple(rows.values()), roles))
+        tried = (*suspects.values(), *rows.values())
+        answer = ask(request_for(train, model, template, tried, data.unknown_roles))
     except Unavailable as problem:
         text = f"the template and the rows were not tried with the tokenizer: {problem}"
         return None, [warning(TEMPLATE, text, "pip install transformers (without torch is enough)")]
@@ -128,8 +134,24 @@ def check_tokens(
     broken = any(f.level == "error" for f in findings)
     if broken or not rows or not answer.rows or dataset is None:
         return None, findings  # with a wrong template the rows tell nothing
-    sample = Sample(dict(zip(rows, answer.rows, strict=False)), dataset.rows)
-    return sample, findings + judge_sample(train, sample)
+    sample, more = split_rows(list(suspects), list(rows), answer.rows, dataset.rows)
+    return sample, findings + more + judge_sample(train, sample)
+
+
+def split_rows(
+    suspects: list[int], sampled: list[int], answers: tuple[RowTokens, ...], of: int
+) -> tuple[Sample, list[Finding]]:
+    """The sample, and findings about the suspects, which came first."""
+    failed = {n: a.problem for n, a in zip(suspects, answers, strict=False) if a.problem}
+    sample = Sample(dict(zip(sampled, answers[len(suspects) :], strict=False)), of)
+    if not failed:
+        return sample, []
+    text = (
+        f"rows with empty contents or unknown roles cannot be rendered "
+        f"(number {', '.join(map(str, failed))}): {next(iter(failed.values()))}"
+    )
+    cure = "Leave these rows out, or use a template that takes them"
+    return sample, [error(DATA, text, cure)]
 
 
 def judge_template(train: TrainSpec, answer: Answer, model: str) -> list[Finding]:

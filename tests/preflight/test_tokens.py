@@ -12,6 +12,7 @@ from harness.config.train import TrainSpec
 from harness.preflight import tokens
 from harness.preflight.dataset import read_saved_dataset
 from harness.preflight.findings import Finding
+from harness.preflight.rows import check_rows
 from harness.preflight.tokenizing import Request, answer
 from harness.preflight.tokens import ask, check_tokens
 from tests.preflight.support import TEMPLATES, Row, model, saved_dataset, turn
@@ -56,8 +57,7 @@ class Checked:
 
 
 def checked(
-    folder: Path, tmp_path: Path, template: str | Path, rows: list[Row] | None = None,
-    roles: tuple[str, ...] = (), **train: Any,
+    folder: Path, tmp_path: Path, template: str | Path, rows: list[Row] | None = None, **train: Any,
 ) -> Checked:  # fmt: skip
     path = tmp_path / "t.jinja"
     text = template.read_text(encoding="utf-8") if isinstance(template, Path) else template
@@ -68,7 +68,7 @@ def checked(
         **train,
     )  # fmt: skip
     dataset = read_saved_dataset(tmp_path / "d", "train")
-    return Checked(check_tokens(spec, str(folder), dataset, roles)[1])
+    return Checked(check_tokens(spec, str(folder), dataset, check_rows(spec, dataset))[1])
 
 
 @pytest.mark.parametrize("name", ["qwen3", "qwen3_nonthinking", "chatml"])
@@ -117,9 +117,10 @@ def test_an_eos_token_must_be_in_the_vocabulary_and_agree(folder: Path, tmp_path
 
 
 def test_unknown_roles_are_tried_on_the_template(folder: Path, tmp_path: Path) -> None:
-    qwen = checked(folder, tmp_path, TEMPLATES / "qwen3.jinja", roles=("gpt",))
+    rows: list[Row] = [[{"role": "gpt", "content": "x"}, *(turn() or [])]]
+    qwen = checked(folder, tmp_path, TEMPLATES / "qwen3.jinja", rows)
     assert "role 'gpt' are in the data, and the template leaves them out" in qwen.at("warning")[0]
-    chatml = checked(folder, tmp_path / "2", TEMPLATES / "chatml.jinja", roles=("gpt",))
+    chatml = checked(folder, tmp_path / "2", TEMPLATES / "chatml.jinja", rows)
     assert chatml.at("warning") == []
 
 
@@ -142,9 +143,21 @@ def test_keeping_the_end_keeps_the_answer(folder: Path, tmp_path: Path) -> None:
 
 
 def test_a_row_that_the_template_refuses_is_named(folder: Path, tmp_path: Path) -> None:
-    rows = [turn(), turn(answer=None), turn()]
+    refusing = (TEMPLATES / "chatml.jinja").read_text(encoding="utf-8")
+    refusing += "{% if messages | length == 6 %}{{ raise_exception('too long') }}{% endif %}"
+    rows = [turn(), turn(), [*(turn() or []), *(turn() or []), *(turn() or [])]]
+    (found,) = checked(folder, tmp_path, refusing, rows).at("error")
+    assert "1 of 3 sampled rows cannot be rendered (number 2): " in found
+    assert "too long" in found
+
+
+def test_rows_with_empty_contents_are_always_tried(folder: Path, tmp_path: Path) -> None:
+    # One in 5000, which the sample of 2000 does not hold: seed 42.
+    rows = [turn()] * 4999 + [turn(answer=None)]
     (found,) = checked(folder, tmp_path, TEMPLATES / "chatml.jinja", rows).at("error")
-    assert "1 of 3 sampled rows cannot be rendered (number 1)" in found
+    assert "cannot be rendered (number 4999): " in found
+    done = checked(folder, tmp_path / "2", TEMPLATES / "qwen3.jinja", rows)
+    assert done.at("error") == []
 
 
 def test_a_broken_tokenizer_is_an_error_without_a_traceback(folder: Path, tmp_path: Path) -> None:
