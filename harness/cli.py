@@ -30,6 +30,7 @@ for verb in (
     data.prepare,
 ):
     app.command()(verb)
+app.add_typer(data.data_app, name="data")
 
 
 def main() -> None:
