@@ -37,7 +37,7 @@ class JudgeSpec(Frozen):
     """Serve the judge inside the job instead of asking an endpoint."""
     concurrency: int = Field(default=5, ge=1)
     """Requests under way at once, in each task."""
-    temperature: float | None = Field(default=0, ge=0)
+    temperature: float | None = Field(default=0.0, ge=0)
     """Of the judge; null: not sent, for models that refuse it."""
     max_tokens: int | None = Field(default=None, ge=16)
     """Tokens of a judgement; unset: mt-bench 2048, arena-hard 4096, arena-hard-v2 16000."""

@@ -73,20 +73,22 @@ class Asking:
     def run(self) -> None:
         """Ask all. Raises EvaluationError when calls stay without an answer; what came is kept."""
         broken: list[BaseException] = []
+        over = threading.Event()  # a join() that a signal interrupts takes the thread for ended
 
         def work() -> None:
             try:
                 asyncio.run(self._ask_all())
             except BaseException as error:
                 broken.append(error)
+            finally:
+                over.set()
 
-        thread = threading.Thread(target=work, name="judge", daemon=True)
-        thread.start()
+        threading.Thread(target=work, name="judge", daemon=True).start()
         try:
-            thread.join()
+            over.wait()
         except BaseException:
             self.stop = self.stop or "the job was told to stop"
-            thread.join(HOME_S)
+            over.wait(HOME_S)
             raise
         if broken:
             raise broken[0]
