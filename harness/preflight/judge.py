@@ -105,9 +105,11 @@ def _estimates(
                 findings.append(error("evaluation.benchmarks", str(problem)))
                 continue
             prompt = checkpoints * sum(_prompt_tokens(item, evaluation) for item in items)
-            text += f"; at most about {_short(prompt)} prompt tokens"
+            text += f"; at most about {_short(prompt)} prompt tokens and"
+        else:
+            text += "; at most"
         text += (
-            f" and {_short(calls * longest)} answer tokens, if every answer takes its "
+            f" {_short(calls * longest)} answer tokens, if every answer takes its "
             f"{evaluation.sampling.max_tokens} and every judgement its {longest} tokens"
         )
         findings.append(note(PLACE, text))

@@ -25,6 +25,7 @@ MAX_FAILURES_IN_A_ROW = 5
 HOME_S = 20.0
 """How long calls under way may take to come home once the work must stop."""
 _PROGRESS_S = 10.0
+_MAX_RETRY_AFTER_S = 120.0  # longer waits the OpenAI client does not accept
 _HOPELESS = {
     401: "the key is refused",
     403: "the key is not allowed to use this model",
@@ -133,9 +134,12 @@ class Asking:
 
         began = time.time()
         try:
-            answer = await client.chat.completions.create(
+            asked = client.chat.completions.create(
                 model=self.endpoint.model, messages=call.messages, **self.request
             )
+            # The client bounds the silence between two bytes, not the whole.
+            whole = (self.retries + 1) * self.timeout_s + self.retries * _MAX_RETRY_AFTER_S
+            answer = await asyncio.wait_for(asked, whole)
             choices = getattr(answer, "choices", None)
             if not choices:
                 self._failure("it answers, but not as a chat completions endpoint does")
@@ -148,6 +152,9 @@ class Asking:
                 self._refusal(key, text)
             else:
                 self._failure(text)
+            return None
+        except asyncio.TimeoutError:
+            self._failure("it sends, but its answer does not end")
             return None
         except APIError as error:  # no connection, a time-out, an answer that is no JSON
             self._failure(self._scrubbed(f"{type(error).__name__}: {error}"))

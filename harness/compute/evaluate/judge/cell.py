@@ -49,7 +49,9 @@ def judge_cell(work: CellWork, judge: Judge) -> str:
     share = usage["invalid"] / max(usage["calls"], 1)
     warnings = gates.warnings(work.benchmark, rows, metrics[work.cell.benchmark])
     if share > WARN_INVALID_SHARE:
-        warnings.append(f"{usage['invalid']} of {usage['calls']} judgements have no verdict")
+        cut = usage["cut_at_max_tokens"]
+        warnings.append(f"{usage['invalid']} of {usage['calls']} judgements have no verdict"
+                        + (f"; {cut} were cut at the judge's max_tokens" if cut else ""))  # fmt: skip
     facts = {
         "judge": judge.facts(work.benchmark),
         "judge_usage": usage,

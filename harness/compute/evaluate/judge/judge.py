@@ -70,6 +70,9 @@ class Judge:
                         f"the judge's key is missing: ${spec.api_key_env} is not set in this job; "
                         f"export it where you submit, with secrets: [{spec.api_key_env}] in the site"
                     )
+                if not key.isascii() or not key.isprintable() or " " in key:
+                    raise EvaluationError(f"${spec.api_key_env} does not hold a key: it has blanks "
+                                          "or characters that no header takes")  # fmt: skip
             return Endpoint(spec.base_url, key, self.model(benchmark))
         if self._endpoint is None:
             server = self._running.enter_context(self.serve())

@@ -68,6 +68,8 @@ class JudgeServer:
     silent: int = 0
     """The next so many requests get no answer at all for `silence_s`."""
     silence_s: float = 3.0
+    trickle: int = 0
+    """The next so many answers come as one blank after the other, for `silence_s`."""
     refuse: str = ""
     """Prompts with this text get a 400."""
     malformed: str = ""
@@ -121,6 +123,9 @@ def judging(rule: Rule, **behaviour: Any) -> Iterator[JudgeServer]:
                 time.sleep(server.silence_s)
                 self.close_connection = True
                 return None
+            if server.trickle:
+                server.trickle -= 1
+                return self.send_blanks()
             if server.always or failure:
                 code, headers = failure or (server.always, {})
                 return self.reply(code, {"error": {"message": "busy"}}, headers)
@@ -138,6 +143,17 @@ def judging(rule: Rule, **behaviour: Any) -> Iterator[JudgeServer]:
             return self.reply(200, {"id": "j", "object": "chat.completion", "created": 1,
                                     "model": body["model"], "choices": [choice],
                                     "usage": usage})  # fmt: skip
+
+        def send_blanks(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", "1000000")
+            self.end_headers()
+            self.close_connection = True
+            until = time.monotonic() + server.silence_s
+            while time.monotonic() < until:
+                self.wfile.write(b" ")
+                self.wfile.flush()
+                time.sleep(0.2)
 
         def reply(self, code: int, body: Any, headers: dict[str, str] | None = None) -> None:
             data = json.dumps(body).encode()

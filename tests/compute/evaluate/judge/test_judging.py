@@ -174,6 +174,15 @@ def test_a_call_that_times_out_is_asked_again(tmp_path: Path, benchmarks: Path) 
     assert (len(server.seen), len(server.answered)) == (14, 12)
 
 
+def test_an_answer_that_never_ends_is_given_up(tmp_path: Path, benchmarks: Path) -> None:
+    with judging(longer_wins, trickle=1, silence_s=20) as server:
+        began = time.monotonic()
+        with pytest.raises(EvaluationError, match=r"does not end; 1 of 12 calls"):
+            run(cell(tmp_path, benchmarks, judge_spec(server, retries=0, timeout_minutes=0.02)))
+        assert time.monotonic() - began < 15
+    assert len(server.answered) == 11
+
+
 def test_a_judge_that_fails_leaves_answers_and_judgements_and_the_rest_is_judged_later(
     tmp_path: Path, benchmarks: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
