@@ -46,7 +46,8 @@ class JudgeSpec(Frozen):
     retries: int = Field(default=8, ge=0)
     """How often a call is asked again after a time-out, 429 or 5xx (Retry-After is honoured)."""
     max_invalid_share: float = Field(default=0.1, ge=0, le=1)
-    """With a larger share of calls without a readable verdict the cell is invalid."""
+    """With a larger share of calls without a readable verdict (or none readable at all) the cell is
+    invalid."""
     body: dict[str, Scalar] = {}
     """Further fields of each request, e.g. `max_completion_tokens: 4096` (then no max_tokens)."""
 

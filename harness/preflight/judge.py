@@ -133,5 +133,7 @@ _ARENA_INSTRUCTIONS = 2200
 
 
 def _short(tokens: int) -> str:
-    """`1.2 M`, `340 k`."""
+    """`1.2 M`, `340 k`, `64`."""
+    if tokens < 1000:
+        return str(tokens)
     return f"{tokens / 1e6:.1f} M" if tokens >= 1e6 else f"{round(tokens / 1e3)} k"

@@ -58,7 +58,7 @@ def judge_cell(work: CellWork, judge: Judge) -> str:
         "warnings": warnings,
         "versions": {"harness": harness.__version__},
     }
-    if share > judge.spec.max_invalid_share:
+    if share > judge.spec.max_invalid_share or usage["invalid"] == usage["calls"]:
         reason = f"{usage['invalid']} of {usage['calls']} judgements have no verdict"
     headline = metrics[work.cell.benchmark]["pass@1"][work.benchmark.headline]
     print(f"{work.cell.benchmark}: {work.benchmark.headline}={headline}",

@@ -54,9 +54,7 @@ def test_a_served_judge_runs_only_while_it_is_asked(tmp_path: Path) -> None:
     children = psutil.Process().children(recursive=True)
     with judge:
         assert psutil.Process().children(recursive=True) == children  # nobody has asked yet
-        assert (
-            judge_cell(work, judge) == "ok"
-        )  # its words have no verdict: all invalid, all counted
+        assert judge_cell(work, judge) == "invalid"  # its words have no verdict
         assert len(psutil.Process().children(recursive=True)) > len(children)
     assert len(psutil.Process().children(recursive=True)) == len(children)
     record = read_task(work.paths)
@@ -65,5 +63,5 @@ def test_a_served_judge_runs_only_while_it_is_asked(tmp_path: Path) -> None:
     assert len(work.paths.judgements.read_text().splitlines()) == 6
     assert run.cell("base", "arena-hard").judge_log.is_file()
     with judge:  # all is there: the server is not started again
-        assert judge_cell(work, judge) == "ok"
+        assert judge_cell(work, judge) == "invalid"
         assert len(psutil.Process().children(recursive=True)) == len(children)
