@@ -16,6 +16,7 @@ from harness.preflight.dataset import check_dataset
 from harness.preflight.disk import check_disk
 from harness.preflight.evaluation import check_evaluation
 from harness.preflight.findings import Finding, error, warning
+from harness.preflight.judge import check_judge, resolve_judge
 from harness.preflight.machine import check_machine
 from harness.preflight.memory import check_memory
 from harness.preflight.model import check_model, model_folder
@@ -61,7 +62,7 @@ def resolve_spec(spec: Spec) -> Spec:
         changes["chat_template_path"] = str(
             path if path.is_file() or not shipped.is_file() else shipped
         )
-    return spec.model_copy(update={"train": train.model_copy(update=changes)})
+    return resolve_judge(spec.model_copy(update={"train": train.model_copy(update=changes)}))
 
 
 def resolve_site(site: Site) -> Site:
@@ -110,6 +111,7 @@ def check(
         findings += _check_plan(spec, site, rows, shape)
         if spec.evaluation:
             findings += check_evaluation(spec.evaluation, site)
+            findings += check_judge(spec, site, rows)
         findings += check_machine(spec, site, scheduler)
     return Checked(tuple(findings), rows, spec)
 
