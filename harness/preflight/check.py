@@ -15,6 +15,7 @@ from harness.preflight.findings import Finding
 from harness.preflight.machine import check_machine
 from harness.preflight.model import cached_snapshot, check_model
 from harness.preflight.parallelism import check_parallelism
+from harness.preflight.serving import check_serving
 from harness.preflight.steps import check_steps
 from harness.preflight.template import check_template
 
@@ -75,5 +76,6 @@ def check(spec: Spec, site: Site, scheduler: str) -> Checked:
     findings += check_parallelism(spec, site, folder)
     if spec.evaluation:
         findings += check_evaluation(spec.evaluation, site)
+        findings += check_serving(spec.evaluation, site, scheduler, folder)
     findings += check_machine(spec, site, scheduler)
     return Checked(tuple(findings), rows)
