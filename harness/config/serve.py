@@ -21,6 +21,9 @@ class ServeSpec(Frozen):
     """A jinja file in place of the model's own template, absolute."""
     lora_adapters: dict[str, str] = {}
     """LoRA adapters served beside the model: name -> folder (absolute)."""
+    key_file: str | None = None
+    """File of mode 600, outside the run folder, that holds the server's key; every node must see
+    it. None: the engine has no key."""
     host: str | None = None
     """Address to listen on. Unset: loopback when the job runs on the submitting host, else the
     address by which the compute node reaches that host."""

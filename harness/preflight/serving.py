@@ -7,9 +7,11 @@ from pathlib import Path
 from harness.benchmarks.prepare import is_prepared, load_items
 from harness.benchmarks.registry import BENCHMARKS, parse
 from harness.config.evaluation import EvaluationSpec, ServerSpec
+from harness.config.serve import ServeSpec
 from harness.config.site import Site
 from harness.errors import HarnessError
 from harness.preflight.findings import Finding, error, note, warning
+from harness.preflight.template import check_template, own_template
 from harness.runs.checkpoints import complete_checkpoints, read_marker
 from harness.runs.models import (
     attention_heads,
@@ -20,6 +22,7 @@ from harness.runs.models import (
 )
 from harness.runs.paths import MANIFEST, checkpoint_step
 
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _VOCAB_PADDING = 64
 """vLLM 0.32, vocab_parallel_embedding.py; every default size divides it."""
 _CHARACTERS_PER_TOKEN = 3.0
@@ -38,6 +41,37 @@ def check_serving(
         findings += check_sizes(model, server, place)
         limit = _limit(model)
     return findings + _check_room(evaluation, site, server.context(limit) or limit)
+
+
+def check_serve(spec: ServeSpec, scheduler: str) -> list[Finding]:
+    """Findings about a server of its own (`serve`)."""
+    folder = Path(spec.model)
+    findings = check_served_folder(folder, "MODEL")
+    if (folder / "config.json").is_file():
+        findings += check_sizes(folder, spec.server, "server")
+    findings += check_gpus(spec.server, scheduler, "server")
+    if spec.chat_template:
+        found = check_template(spec.chat_template, False)
+        findings += [f.model_copy(update={"place": "--chat-template"}) for f in found]
+    elif own_template(folder) is None and not any(f.level == "error" for f in findings):
+        findings.append(warning("MODEL", f"{folder}: has no chat template: chat requests will fail",
+                                "--chat-template templates/chat/…"))  # fmt: skip
+    for name, adapter in spec.lora_adapters.items():
+        if not (Path(adapter) / "adapter_config.json").is_file():
+            text = f"{adapter}: not a LoRA adapter (no adapter_config.json)"
+            findings.append(error(f"--lora {name}", text))
+    if spec.server.engine == "transformers":
+        if spec.host and spec.host not in LOOPBACK:
+            findings.append(
+                error(
+                    "--host",
+                    "engine transformers checks no key: it stays on loopback",
+                    "Leave --host out, and reach it through ssh -L, or take vllm or sglang",
+                )
+            )
+        if spec.lora_adapters:
+            findings.append(error("--lora", "engine transformers serves no adapters"))
+    return findings
 
 
 def check_served_folder(folder: Path, place: str) -> list[Finding]:

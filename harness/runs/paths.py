@@ -8,6 +8,7 @@
   train/state.json  train/log.jsonl
   eval/<checkpoint>/<benchmark>/metrics.json task.json output-rs<k>.jsonl server.log
   eval/<checkpoint>/metrics.json
+  serve/state.json  serve/server.log
   local/
   results.csv results_long.csv results.png
 """
@@ -135,6 +136,15 @@ class RunPaths:
         return CellPaths(self.eval / checkpoint / benchmark)
 
     @property
+    def serve_state(self) -> Path:
+        """What became of a server of its own (`python -m harness serve`)."""
+        return self.root / "serve" / "state.json"
+
+    @property
+    def serve_log(self) -> Path:
+        return self.root / "serve" / "server.log"
+
+    @property
     def local(self) -> Path:
         return self.root / "local"
 
@@ -175,6 +185,15 @@ class CellPaths:
     def partial(self, repeat: int = 0) -> Path:
         """Answers as they come; gone once graded."""
         return self.root / f"partial-rs{repeat}.jsonl"
+
+
+def key_file(run_id: str) -> Path:
+    """Where the key of a server of its own lies: in the user's home, which nodes share.
+
+    `$XDG_STATE_HOME/harness/keys/<run id>.key`, by default below `~/.local/state`.
+    """
+    state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    return Path(state) / "harness" / "keys" / f"{run_id}.key"
 
 
 def link_latest(root: Path) -> None:

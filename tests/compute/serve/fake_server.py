@@ -83,7 +83,8 @@ class Handler(BaseHTTPRequestHandler):
             print("engine core died", flush=True)
             os._exit(7)
         if self.allowed():
-            code = OPTIONS.get("completion", 200)
+            sick = Path(OPTIONS.get("sick_file", "/nonexistent")).exists()
+            code = 500 if sick else OPTIONS.get("completion", 200)
             time.sleep(OPTIONS.get("slow", 0))
             asked = json.loads(body)
             message = {"role": "assistant", "content": f"hello to {asked['messages']}"}
