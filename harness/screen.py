@@ -60,8 +60,8 @@ def print_status(state: RunStatus) -> None:
     if state.server:
         said = state.server
         gone = state.ended and said["state"] not in ("stopped", "failed")
-        reason = said.get("reason") or said.get("base_url", "")
-        print(f"  server: {'gone' if gone else said['state']}{f': {reason}' if reason else ''}")
+        detail = said.get("reason") or said.get("base_url", "")
+        print(f"  server: {'gone' if gone else said['state']}{f': {detail}' if detail else ''}")
 
 
 def print_server(run: RunPaths, state: dict[str, Any], as_json: bool) -> None:

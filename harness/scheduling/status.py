@@ -10,6 +10,7 @@ from typing import Any
 from harness.errors import ResultError, SchedulerError
 from harness.plan import Cell, PlannedJob
 from harness.runs.checkpoints import read_marker
+from harness.runs.files import read_json
 from harness.runs.metrics import CellState, TaskRecord, read_metrics, read_task
 from harness.runs.paths import BASE, RunPaths
 from harness.scheduling.manifest import Manifest, read_manifest
