@@ -36,7 +36,8 @@ class Served:
         programs = folder / "bin"
         programs.mkdir()
         (programs / "vllm").write_text(
-            f'#!/bin/bash\nexec {sys.executable} {FAKE} "${{FAKE_OPTIONS:-{{}}}}" vllm "$@"\n'
+            f'#!/bin/bash\nOPTIONS=${{FAKE_OPTIONS:-null}}\n[[ $OPTIONS == null ]] && OPTIONS="{{}}"\n'
+            f'exec {sys.executable} {FAKE} "$OPTIONS" vllm "$@"\n'
         )
         (programs / "vllm").chmod(0o755)
         site = {
