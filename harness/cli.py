@@ -8,6 +8,7 @@ import typer
 
 from harness.errors import HarnessError
 from harness.verbs import data, results, runs
+from harness.verbs.serve import serve
 
 app = typer.Typer(
     name="harness",
@@ -27,6 +28,7 @@ for verb in (
     results.collect,
     runs.retry,
     runs.cancel,
+    serve,
     data.prepare,
 ):
     app.command()(verb)

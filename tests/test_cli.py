@@ -31,7 +31,7 @@ class User:
                 "model_name": "model", "dataset_name": "data", "max_steps": 4, "save_steps": 2,
                 "chat_template_path": "template.jinja", "use_cpu": True,
             },
-            "evaluation": {"benchmarks": ["arithmetic"]},
+            "evaluation": {"benchmarks": ["arithmetic"], "server": {"engine": "transformers"}},
         }  # fmt: skip
         self.site: dict[str, Any] = {
             "scheduler": "local",

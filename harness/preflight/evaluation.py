@@ -38,15 +38,6 @@ def check_evaluation(evaluation: EvaluationSpec, site: Site) -> list[Finding]:
                 "It must be on the compute nodes: apt/dnf install bubblewrap, or conda-forge's",
             )
         )
-    server, sampling = evaluation.server, evaluation.sampling
-    if server.max_model_len is not None and sampling.max_tokens >= server.max_model_len:
-        findings.append(
-            error(
-                "evaluation.sampling.max_tokens",
-                f"{sampling.max_tokens} tokens leave no room for a prompt in "
-                f"max_model_len {server.max_model_len}",
-            )
-        )
     if evaluation.max_items:
         findings.append(
             note(

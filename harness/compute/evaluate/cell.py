@@ -47,6 +47,8 @@ class CellWork:
     samples: list[list[Row]] = field(default_factory=list)
     served_fingerprint: str = ""
     """Of the folder that the server loaded: another one where an adapter was merged."""
+    restarts: int = 0
+    """How often its server had to be started again."""
 
     @property
     def benchmark(self) -> Benchmark:
@@ -133,13 +135,19 @@ class CellWork:
         self.record("running")
         began = time.monotonic()
         items = self.items()
-        for repeat in range(self.cell.repeats):
-            work = Generation(
-                self.benchmark, items, repeat, self.paths.partial(repeat), self.request_body
-            )
-            self.samples.append(generate(work, server, self.evaluation))
-        self.seconds["start"] = round(server.start_seconds, 2) if server else 0.0
-        self.seconds["generate"] = round(time.monotonic() - began, 2)
+        self.samples = []  # after a restart of the server, all anew: from disk, then the rest
+        self._spend("start", server.start_seconds if server else 0.0)
+        try:
+            for repeat in range(self.cell.repeats):
+                work = Generation(
+                    self.benchmark, items, repeat, self.paths.partial(repeat), self.request_body
+                )
+                self.samples.append(generate(work, server, self.evaluation))
+        finally:
+            self._spend("generate", time.monotonic() - began)
+
+    def _spend(self, phase: str, seconds: float) -> None:
+        self.seconds[phase] = round(self.seconds.get(phase, 0.0) + seconds, 2)
 
     def grade(self) -> str:
         """Grade, gate and write the result; returns the cell's state."""
@@ -164,7 +172,8 @@ class CellWork:
         warnings = gates.warnings(self.benchmark, self.samples[0], metrics[self.cell.benchmark])
         write_json(self.paths.metrics, metrics)
         state = "invalid" if reason else "ok"
-        self.record(state, reason, seconds=self.seconds, warnings=warnings, versions=_versions())
+        self.record(state, reason, seconds=self.seconds, warnings=warnings, versions=_versions(),
+                    restarts=self.restarts)  # fmt: skip
         for repeat in range(self.cell.repeats):
             self.paths.partial(repeat).unlink(missing_ok=True)
         headline = metrics[self.cell.benchmark].get("pass@1", {}).get(self.benchmark.headline)
