@@ -34,7 +34,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from harness.config.lora import LORA_DEFAULTS
 from harness.config.train import TrainSpec
 from harness.preflight.findings import Finding, error, note, warning
 from harness.preflight.shape import ModelShape
@@ -62,11 +61,6 @@ class Memory:
         return self.states + self.working + self.activations + FIXED_GB
 
 
-def parallelism(train: TrainSpec) -> str:
-    """How the model is spread over GPUs."""
-    return train.parallelism
-
-
 def weight_width(train: TrainSpec, shape: ModelShape) -> int:
     """Bytes of a weight that is trained."""
     kind = shape.dtype if train.model_dtype == "auto" else train.model_dtype
@@ -82,7 +76,7 @@ def adapter_parameters(train: TrainSpec, shape: ModelShape) -> int:
         return 0
     h, q, k, m = shape.hidden_size, shape.query_size, shape.key_value_size, shape.intermediate_size
     ends = 2 * (h + q) + 2 * (h + k) + 3 * (h + m)
-    return (train.lora_r or LORA_DEFAULTS["lora_r"]) * ends * shape.num_hidden_layers
+    return (train.lora_r or 0) * ends * shape.num_hidden_layers
 
 
 def row_tokens(train: TrainSpec, longest: int | None) -> int:
@@ -107,7 +101,7 @@ def _states(
     train: TrainSpec, parameters: int, adapters: int, width: int, layer: float
 ) -> tuple[float, float]:
     """Bytes of states, and of copies of weights."""
-    world, kind = train.world_size, parallelism(train)
+    world, kind = train.world_size, train.parallelism
     trained = adapters or parameters
     frozen = (parameters if adapters else 0) * width
     computed = 2 if train.bf16 else width
@@ -127,7 +121,7 @@ def _states(
 def _per_token(train: TrainSpec, shape: ModelShape, width: int) -> float:
     """Bytes of activations for one token."""
     computed = 2 if train.bf16 else width
-    residual = width if parallelism(train) in ("ddp", "fsdp2") else computed
+    residual = width if train.parallelism in ("ddp", "fsdp2") else computed
     h = shape.hidden_size
     layer = 4 * residual * h + computed * (
         2 * h + 3 * shape.query_size + 3 * shape.key_value_size + 4 * shape.intermediate_size
@@ -152,7 +146,7 @@ def check_memory(
     found = estimate(train, shape, longest)
     text = (
         f"about {found.total:.1f} GB a GPU: {found.states:.1f} weights, gradients and AdamW of "
-        f"{shape.parameters / 1e9:.2f}B parameters ({parallelism(train)}), "
+        f"{shape.parameters / 1e9:.2f}B parameters ({train.parallelism}), "
         f"{found.working:.1f} copies and LM head, {found.activations:.1f} activations of "
         f"{train.per_device_train_batch_size} x {row_tokens(train, longest):,} tokens, {FIXED_GB} CUDA"
     )
@@ -183,9 +177,9 @@ def nearest_fit(
 
 def _alternatives(train: TrainSpec) -> Iterator[dict[str, Any]]:
     """Changes to try: smaller batches with more accumulation, then checkpointing, then sharding."""
-    shardings = [parallelism(train)]
-    if "parallelism" in type(train).model_fields and train.world_size > 1:
-        shardings += [kind for kind in ("fsdp2", "zero3") if kind != shardings[0]]
+    shardings: list[str] = [train.parallelism]
+    if train.world_size > 1:
+        shardings += [kind for kind in ("fsdp2", "zero3") if kind != train.parallelism]
     batch, steps = train.per_device_train_batch_size, train.gradient_accumulation_steps
     divisors = [d for d in range(1, batch + 1) if batch % d == 0]
     for sharding in shardings:

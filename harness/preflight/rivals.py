@@ -63,6 +63,7 @@ def _changes(train: TrainSpec, marker: dict[str, Any]) -> dict[str, tuple[Any, A
         seed=train.seed,
         max_length=train.max_length,
         packing=train.packing,
+        parallelism=train.parallelism,
     )
     changed = {
         name: (marker[name], now)

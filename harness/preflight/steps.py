@@ -22,7 +22,7 @@ from harness.runs.paths import find_runs
 _SPEED_FIELDS = (
     "model_name", "max_length", "packing", "bf16", "model_dtype", "gradient_checkpointing",
     "per_device_train_batch_size", "gradient_accumulation_steps", "use_cpu", "nodes",
-    "gpus_per_node", "parallelism", "use_peft",
+    "gpus_per_node", "cpu_processes", "parallelism", "use_peft",
 )  # fmt: skip
 """What must be the same for steps to take as long."""
 

@@ -162,11 +162,12 @@ def test_a_shape_is_read_from_headers(tmp_path: Path) -> None:
 
 
 def test_checkpoints_take_what_was_measured() -> None:
-    assert checkpoint_bytes(train(), QWEN3["1.7B"]) == pytest.approx(20.6e9, rel=0.01)
-    assert checkpoint_bytes(train(save_only_model=True), QWEN3["1.7B"]) == 4 * 1_720_574_976
-    assert checkpoint_bytes(train(use_peft=True), QWEN3["8B"]) == pytest.approx(
-        12 * 43.6e6, rel=0.01
-    )
+    def size(name: str, **fields: Any) -> int:
+        return sum(checkpoint_bytes(train(**fields), QWEN3[name]))
+
+    assert size("1.7B") == pytest.approx(20.6e9, rel=0.01)
+    assert size("1.7B", save_only_model=True) == 4 * 1_720_574_976
+    assert size("8B", use_peft=True) == pytest.approx(12 * 43.6e6, rel=0.01)
     assert kept_checkpoints(train(), 30) == 30
     assert kept_checkpoints(train(keep_checkpoints=2), 30) == 3
     assert kept_checkpoints(train(keep_checkpoints="best:3"), 30) == 5
@@ -191,10 +192,12 @@ def test_checkpoints_are_held_against_free_space(
     assert "30 checkpoints of 20.6 GB need 619.4 GB; 300.0 GB are free" in finding.message
     assert "keep_checkpoints: 2" in finding.cure
     assert asked == [tmp_path]
+    # Pruned ones keep their weights, unless they are deleted whole.
     (finding,) = check_disk(train(keep_checkpoints=2), QWEN3["1.7B"], steps, output)
-    assert finding.level == "warning"  # pruned ones keep their weights
-    whole = train(keep_checkpoints=2, prune="checkpoint")
-    (finding,) = check_disk(whole, QWEN3["1.7B"], steps, output)
+    assert finding.level == "warning"
+    assert "3 checkpoints of 20.6 GB, 27 pruned to 6.9 GB need 247.8 GB" in finding.message
+    gone = train(keep_checkpoints=2, prune="checkpoint")
+    (finding,) = check_disk(gone, QWEN3["1.7B"], steps, output)
     assert finding.level == "note"
     (finding,) = check_disk(train(), QWEN3["1.7B"], steps[:13], output)
     assert finding.level == "warning"

@@ -71,6 +71,19 @@ def test_the_same_configuration_goes_on(tmp_path: Path) -> None:
     assert "goes on from checkpoint-10" in found.message
 
 
+def test_lora_goes_on_as_lora_and_nothing_else(tmp_path: Path) -> None:
+    trained(tmp_path, spec(tmp_path, use_peft=True, lora_target_modules=["q_proj", "v_proj"]))
+    same = spec(tmp_path, use_peft=True, lora_target_modules=["q_proj", "v_proj"])
+    assert only(same).level == "note"
+    (tmp_path / "2").mkdir()
+    default = spec(tmp_path / "2", use_peft=True)
+    trained(tmp_path / "2", default)
+    assert only(default).level == "note"
+    found = only(spec(tmp_path / "2", use_peft=True, lora_r=8))
+    assert "lora_r: 16 -> 8" in found.message
+    assert "use_peft: True -> None" in only(spec(tmp_path / "2")).message
+
+
 def test_what_does_not_change_the_weights_may_differ(tmp_path: Path) -> None:
     trained(tmp_path, spec(tmp_path))
     (tmp_path / "copy.jinja").write_text(MARKED)

@@ -106,7 +106,8 @@ def differences(
 
 
 def _comparable(value: Any) -> Any:
-    """Lists as tuples, and the several spellings of nothing as one."""
-    if isinstance(value, list):
-        return tuple(_comparable(v) for v in value)
+    """Lists as tuples; a list of one as its item, since a command line makes no difference."""
+    if isinstance(value, list | tuple):
+        items = tuple(_comparable(v) for v in value)
+        return items[0] if len(items) == 1 else items
     return value
