@@ -32,7 +32,11 @@ def prepared(tmp_path: Path) -> Path:
 
 def judged(folder: Path, judge: Any = None, **evaluation: Any) -> Spec:
     base = spec(folder, save_steps=1).model_dump(mode="json")
-    fields: dict[str, Any] = {"benchmarks": ["mt-bench"], "judge": judge} | evaluation
+    fields: dict[str, Any] = {
+        "benchmarks": ["mt-bench"],
+        "judge": judge,
+        "server": {"tensor_parallel": 1},
+    } | evaluation
     return Spec.model_validate(base | {"evaluation": fields})
 
 
