@@ -25,6 +25,7 @@ for verb in (
     runs.check,
     runs.status,
     results.collect,
+    results.grade,
     runs.retry,
     runs.cancel,
     data.prepare,

@@ -14,9 +14,10 @@ from typing import Any
 
 from filelock import FileLock
 
+from harness.benchmarks import mmlu
 from harness.benchmarks.registry import BENCHMARKS, Benchmark, Item
-from harness.errors import EvaluationError, UserError
-from harness.runs.files import write_text
+from harness.errors import EvaluationError, ResultError, UserError
+from harness.runs.files import read_json, utc_now, write_json, write_text
 
 FETCH_TIMEOUT_S = 60
 
@@ -24,6 +25,11 @@ FETCH_TIMEOUT_S = 60
 def prepared_file(benchmarks_dir: Path, name: str) -> Path:
     """Where a benchmark's items lie once prepared."""
     return benchmarks_dir / f"{name}.jsonl"
+
+
+def facts_file(benchmarks_dir: Path, name: str) -> Path:
+    """Number and checksum of a prepared benchmark's items."""
+    return benchmarks_dir / f"{name}.facts.json"
 
 
 def ground_truth_link(benchmarks_dir: Path, name: str) -> Path:
@@ -46,6 +52,7 @@ def is_prepared(benchmarks_dir: Path, name: str) -> bool:
     benchmark = BENCHMARKS[name]
     return (
         prepared_file(benchmarks_dir, name).is_file()
+        and facts_file(benchmarks_dir, name).is_file()
         and (not benchmark.runs_code or ground_truth_link(benchmarks_dir, name).is_dir())
         and (not benchmark.needs_punkt or punkt_folder(benchmarks_dir).is_dir())
     )
@@ -67,30 +74,49 @@ def prepare(name: str, benchmarks_dir: Path, source: Path | None = None) -> Path
             else:
                 items = convert(benchmark, _unpack(benchmark, _read(benchmark, source)))
             _check(benchmark, items)
-            write_text(target, "".join(json.dumps(i, ensure_ascii=False) + "\n" for i in items))
+            text = "".join(json.dumps(i, ensure_ascii=False) + "\n" for i in items)
+            facts = facts_file(benchmarks_dir, name)
+            facts.unlink(missing_ok=True)  # items without facts are not prepared
+            write_text(target, text)
+            write_json(facts, {"items": len(items), "sha256": _sha256(text), "made": utc_now()})
     except OSError as error:
         raise UserError(f"{benchmarks_dir}: benchmark data cannot be written: {error}") from None
     return target
 
 
 def load_items(benchmarks_dir: Path, name: str) -> list[Item]:
-    """The items of a prepared benchmark. Raises EvaluationError when it is not prepared or cut."""
+    """The items of a prepared benchmark.
+
+    Raises EvaluationError when it is not prepared, or is not what `prepare` wrote.
+    """
     path = prepared_file(benchmarks_dir, name)
     try:
         # Not splitlines(): it also splits at U+2028, which a text may hold.
         text = path.read_text(encoding="utf-8")
         items = [json.loads(line) for line in text.split("\n") if line]
-    except FileNotFoundError:
+        facts = read_json(facts_file(benchmarks_dir, name))
+    except (FileNotFoundError, ResultError):
         raise EvaluationError(f"{name} is not prepared: python -m harness prepare {name}") from None
     except (OSError, ValueError) as error:
         raise EvaluationError(f"{path}: cannot be read: {error}") from None
+    if _sha256(text) != facts.get("sha256"):
+        raise EvaluationError(
+            f"{path}: was changed or cut since it was prepared: "
+            f"python -m harness prepare {name} --force"
+        )
     _check(BENCHMARKS[name], items)
     return items
 
 
-def convert(benchmark: Benchmark, text: str) -> list[Item]:
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def convert(benchmark: Benchmark, content: bytes) -> list[Item]:
     """The source's rows as items; fields as NeMo-Skills prepares them."""
-    rows = [json.loads(line) for line in text.split("\n") if line.strip()]
+    if benchmark.name == "mmlu":
+        return mmlu.items(content)
+    rows = [json.loads(line) for line in content.decode("utf-8").split("\n") if line.strip()]
     make = _CONVERTERS[benchmark.name]
     return [make(index, row) for index, row in enumerate(rows)]
 
@@ -120,7 +146,10 @@ _CONVERTERS = {"gsm8k": _gsm8k, "ifeval": _ifeval, "human-eval": _code, "mbpp": 
 
 def _check(benchmark: Benchmark, items: list[Item]) -> None:
     ids = {item.get("id") for item in items}
-    if len(items) != benchmark.items or len(ids) != len(items) or None in ids:
+    enough = len(items) == benchmark.items or (
+        benchmark.partial and 0 < len(items) < benchmark.items
+    )
+    if not enough or len(ids) != len(items) or None in ids:
         raise EvaluationError(
             f"{benchmark.name}: {len(items)} items ({len(ids)} different) where "
             f"{benchmark.items} are expected: prepare it again"
@@ -129,10 +158,10 @@ def _check(benchmark: Benchmark, items: list[Item]) -> None:
 
 def _read(benchmark: Benchmark, source: Path | None) -> bytes:
     if source is not None:
-        path = source / benchmark.file
-        if not path.is_file():
-            raise UserError(f"{benchmark.name}: {path} does not exist")
-        return path.read_bytes()
+        found = sorted(source.glob(benchmark.file))
+        if not found:
+            raise UserError(f"{benchmark.name}: {source / benchmark.file} does not exist")
+        return found[0].read_bytes()
     import httpx
 
     try:
@@ -147,7 +176,7 @@ def _read(benchmark: Benchmark, source: Path | None) -> bytes:
     return answer.content
 
 
-def _unpack(benchmark: Benchmark, content: bytes) -> str:
+def _unpack(benchmark: Benchmark, content: bytes) -> bytes:
     if benchmark.file.endswith(".gz"):
         content = gzip.decompress(content)
     digest = hashlib.md5(content, usedforsecurity=False).hexdigest()
@@ -155,4 +184,4 @@ def _unpack(benchmark: Benchmark, content: bytes) -> str:
         raise EvaluationError(
             f"{benchmark.name}: the source's MD5 is {digest}, expected {benchmark.md5}"
         )
-    return content.decode("utf-8")
+    return content

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from harness.benchmarks import arithmetic, instructions
+from harness.benchmarks import arithmetic, instructions, mmlu
 from harness.errors import UserError, nearest
 
 Item = dict[str, Any]
@@ -49,7 +49,9 @@ class Benchmark:
     source: str = ""
     """Where `prepare` gets the data; empty for a generated benchmark."""
     file: str = ""
-    """Name of the source's file, as looked for by `prepare --from`."""
+    """Name of the source's file (a pattern), as looked for by `prepare --from`."""
+    partial: bool = False
+    """A source with fewer items is taken, and every result says so."""
     md5: str = ""
     """Of the unpacked source, where it is fixed by its publisher."""
     licence: str = ""
@@ -101,6 +103,18 @@ BENCHMARKS: dict[str, Benchmark] = {
             prompt=arithmetic.PROMPT,
             source=f"{_RAW}/openai/grade-school-math/master/grade_school_math/data/test.jsonl",
             file="gsm8k_test.jsonl",
+            licence="MIT",
+        ),
+        Benchmark(
+            name="mmlu",
+            summary="multiple choice in 57 subjects (test split)",
+            items=14042,
+            grader="multiple_choice",
+            headline="symbolic_correct",
+            prompt=mmlu.PROMPT,
+            source="https://people.eecs.berkeley.edu/~hendrycks/data.tar",
+            file="mmlu_data*.tar",
+            partial=True,
             licence="MIT",
         ),
         Benchmark(

@@ -1,7 +1,8 @@
-"""What came of a run: collect."""
+"""What came of a run, or of answers saved elsewhere: collect, grade."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +11,7 @@ import typer
 from harness.errors import UserError
 from harness.options import AsJson, SetSite, SiteFile
 from harness.screen import print_table
-from harness.verbs.common import runs_dir_of
+from harness.verbs.common import load_site, runs_dir_of, say
 
 
 def collect(
@@ -67,3 +68,42 @@ def collect(
         written = [output]
     print_table(table, written, as_json)
     raise typer.Exit(0 if table.is_complete else 1)
+
+
+def grade(
+    benchmark: Annotated[str, typer.Argument(metavar="BENCHMARK", help="As `prepare --list` names it.")],
+    answers: Annotated[
+        Path, typer.Argument(metavar="ANSWERS.jsonl", help="Rows with `id` and `response`; our own output files; NeMo-Skills'.")
+    ],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="JSONL", help="Default: ANSWERS.graded.jsonl.")
+    ] = None,
+    allow_unsandboxed_code: Annotated[
+        bool, typer.Option("--allow-unsandboxed-code", help="Where there is no sandbox: only in throw-away containers.")
+    ] = False,
+    site: SiteFile = None,
+    site_overrides: SetSite = None,
+    as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """Grade saved answers again, without a server: each row comes back with `grade`.
+
+    The metrics go to <output>.metrics.json.
+
+    Example: python -m harness grade gsm8k answers.jsonl -o graded.jsonl
+    """
+    from harness.compute.evaluate.grade import benchmark_named, grade_file
+
+    chosen = benchmark_named(benchmark)
+    folder = Path(load_site(site, site_overrides).benchmarks_dir)
+    target = output or answers.with_name(f"{answers.name.removesuffix('.jsonl')}.graded.jsonl")
+    done = grade_file(chosen, answers, target, folder, allow_unsandboxed_code, say)
+    if as_json:
+        print(json.dumps(done.metrics, indent=2))
+        return
+    for metric, value in done.metrics[chosen.name]["pass@1"].items():
+        print(f"{metric:32} {value:.2f}" if isinstance(value, float) else f"{metric:32} {value}")
+    if done.from_rows:
+        say(
+            f"{done.from_rows} answers are of items that are not prepared: graded by their own reference"
+        )
+    print(f"{done.rows}\n{done.metrics_file}")
