@@ -12,6 +12,7 @@ from harness.config.spec import Spec
 from harness.preflight.dataset import check_dataset
 from harness.preflight.evaluation import check_evaluation
 from harness.preflight.findings import Finding
+from harness.preflight.judge import check_judge, resolve_judge
 from harness.preflight.machine import check_machine
 from harness.preflight.model import cached_snapshot, check_model
 from harness.preflight.parallelism import check_parallelism
@@ -49,7 +50,7 @@ def resolve_spec(spec: Spec) -> Spec:
         changes["chat_template_path"] = str(
             path if path.is_file() or not shipped.is_file() else shipped
         )
-    return spec.model_copy(update={"train": train.model_copy(update=changes)})
+    return resolve_judge(spec.model_copy(update={"train": train.model_copy(update=changes)}))
 
 
 def resolve_site(site: Site) -> Site:
@@ -75,5 +76,6 @@ def check(spec: Spec, site: Site, scheduler: str) -> Checked:
     findings += check_parallelism(spec, site, folder)
     if spec.evaluation:
         findings += check_evaluation(spec.evaluation, site)
+        findings += check_judge(spec, site, rows)
     findings += check_machine(spec, site, scheduler)
     return Checked(tuple(findings), rows)

@@ -7,6 +7,7 @@
   checkpoints/checkpoint-<step>/  (of LoRA: merged-<fingerprint>/ in it, made by evaluation)
   train/state.json  train/log.jsonl
   eval/<checkpoint>/<benchmark>/metrics.json task.json output-rs<k>.jsonl server.log
+                                judgements.jsonl judge.log
   eval/<checkpoint>/metrics.json
   local/
   results.csv results_long.csv results.png
@@ -169,12 +170,22 @@ class CellPaths:
     def server_log(self) -> Path:
         return self.root / "server.log"
 
+    @property
+    def judge_log(self) -> Path:
+        """Log of a judge that the task serves itself."""
+        return self.root / "judge.log"
+
     def output(self, repeat: int = 0) -> Path:
         return self.root / f"output-rs{repeat}.jsonl"
 
     def partial(self, repeat: int = 0) -> Path:
         """Answers as they come; gone once graded."""
         return self.root / f"partial-rs{repeat}.jsonl"
+
+    @property
+    def judgements(self) -> Path:
+        """A judge's answers as they come; kept, for they are paid for."""
+        return self.root / "judgements.jsonl"
 
 
 def link_latest(root: Path) -> None:

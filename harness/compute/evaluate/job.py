@@ -7,10 +7,13 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+from harness.benchmarks.registry import BENCHMARKS
 from harness.compute.evaluate.cell import CellWork
+from harness.compute.evaluate.judge import Judge, judge_of
 from harness.compute.serve.request import ServeRequest
 from harness.compute.serve.server import serve, watch
 from harness.config.evaluation import EvaluationSpec
@@ -48,20 +51,35 @@ def run(run: RunPaths, job_name: str, task: int) -> str:
     if model is None:
         return _missing(run, cells, log)
     work = _cell_works(run, spec, site, cells, log, model)
+    try:
+        judge = _judge(run, spec, site, cells)
+    except (HarnessError, OSError) as error:
+        _record_failure(work, error)
+        raise
+    for cell_work in work:
+        cell_work.judge = judge if cell_work.benchmark.needs_judge else None
     todo = [w for w in work if not w.is_done()]
     if not todo:
         return "all cells were done already"
     try:
-        served = served_folder(site, model)
+        asking = [w for w in todo if not w.has_answers()]
         for cell_work in todo:
-            cell_work.served_fingerprint = fingerprint(served)
-        with (
-            serve(serve_request(run, spec, site, cells[0], model, served)) as server,
-            watch(server, on_failure=lambda error: print(error, file=sys.stderr)),
-        ):
-            for cell_work in todo:
-                cell_work.generate(server)
-        states = [cell_work.grade() for cell_work in todo]
+            if cell_work not in asking:
+                cell_work.generate(None)
+        if asking:
+            served = served_folder(site, model)
+            for cell_work in asking:
+                cell_work.served_fingerprint = fingerprint(served)
+            with (
+                serve(serve_request(run, spec, site, cells[0], model, served)) as server,
+                watch(server, on_failure=lambda error: print(error, file=sys.stderr)),
+            ):
+                for cell_work in asking:
+                    cell_work.generate(server)
+        # The judged ones last: a judge that fails costs no other cell its grades.
+        todo.sort(key=lambda w: w.judge is not None)
+        with judge or nullcontext():
+            states = [cell_work.grade() for cell_work in todo]
     except (HarnessError, OSError) as error:
         _record_failure(todo, error)
         raise
@@ -77,12 +95,15 @@ def model_folder(run: RunPaths, spec: Spec, checkpoint: str) -> Path | None:
     if checkpoint != BASE:
         folder = checkpoints_dir(run) / checkpoint
         return folder if read_marker(folder) is not None else None
-    folder = Path(spec.train.model_name)
-    if folder.is_dir():
-        return folder
+    return _local(spec.train.model_name)
+
+
+def _local(model: str) -> Path:
+    if Path(model).is_dir():
+        return Path(model)
     from huggingface_hub import snapshot_download
 
-    return Path(snapshot_download(spec.train.model_name))
+    return Path(snapshot_download(model))
 
 
 def served_folder(site: Site, model: Path) -> Path:
@@ -130,9 +151,37 @@ def serve_request(
         probe_body={
             "temperature": sampling.temperature,
             "top_p": sampling.top_p,
-            **_request_body(evaluation, model),
+            **(_request_body(evaluation, model) if sampling.temperature else {}),
         },
     )
+
+
+def _judge(run: RunPaths, spec: Spec, site: Site, cells: tuple[Cell, ...]) -> Judge | None:
+    """The judge of the cells that need one; a judge of our own is served when it is asked."""
+    judged = [c for c in cells if BENCHMARKS[c.benchmark].needs_judge]
+    if not judged:
+        return None
+    asked = _evaluation(spec).judge
+    if asked is None or asked.serve is None:
+        return judge_of(asked)
+    model, server = _local(asked.serve.model), asked.serve.server
+    request = ServeRequest(
+        engine=server.engine,
+        model=str(model),
+        served_name=f"{model.name}@{fingerprint(model)}",
+        tensor_parallel=server.tensor_parallel,
+        data_parallel=server.data_parallel,
+        max_model_len=server.max_model_len,
+        dtype=server.dtype,
+        gpu_memory_utilization=server.gpu_memory_utilization,
+        reasoning_parser=server.reasoning_parser,
+        extra_flags=server.flags,
+        preferred_port=server.port,
+        ready_timeout_s=server.ready_timeout_minutes * 60,
+        wrap=_wrapper(site, server.engine, [str(run.root), str(PROJECT_ROOT), str(model)]),
+        log_path=run.cell(judged[0].checkpoint, judged[0].benchmark).judge_log,
+    )
+    return judge_of(asked, request.served_name, lambda: serve(request))
 
 
 def _wrapper(site: Site, role: Role, mounts: list[str]) -> Callable[[list[str]], list[str]]:
@@ -176,8 +225,9 @@ def _cell_works(
 
 def _request_body(evaluation: EvaluationSpec, model: Path) -> dict[str, Any]:
     """`transformers serve` (5.23) leaves sampling off unless the model's own configuration has it
-    on, whatever temperature a request names: so each request carries the configuration."""
-    if evaluation.server.engine != "transformers" or evaluation.sampling.temperature == 0:
+    on, whatever temperature a request names: so each request that samples carries the
+    configuration."""
+    if evaluation.server.engine != "transformers":
         return {}
     file = model / "generation_config.json"
     own = read_json(file) if file.is_file() else {}
