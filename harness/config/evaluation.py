@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
+from harness.config.backends import LmEvalSpec, NemoSkillsSpec
 from harness.config.base import Frozen, TimeLimit
 
 
@@ -75,6 +76,8 @@ class EvaluationSpec(Frozen):
     """One answer must come in this time."""
     sampling: Sampling = Sampling()
     server: ServerSpec = ServerSpec()
+    nemo_skills: NemoSkillsSpec = NemoSkillsSpec()
+    lm_eval: LmEvalSpec = LmEvalSpec()
     time_limit: TimeLimit | None = None
     """Slurm time of a task; overrides the site's."""
 

@@ -6,12 +6,19 @@ Results file: lm-eval 0.4.13, `<output_path>/<model>/results_<time>.json` with `
 
 from __future__ import annotations
 
+import json
 import math
+import os
+import shlex
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from harness.compute.evaluate.program import ProgramResult, run_program
+from harness.compute.serve.server import RunningServer
 from harness.config.backends import LmEvalSpec
-from harness.config.evaluation import Sampling
+from harness.config.evaluation import EvaluationSpec, Sampling
 from harness.errors import EvaluationError, ResultError
 from harness.runs.files import read_json
 from harness.runs.metrics import Metrics
@@ -94,7 +101,7 @@ def read_results(path: Path, task: str, max_items: int | None) -> tuple[Metrics,
     """
     try:
         data = read_json(path)
-        results, counts = data["results"], data["n-samples"]
+        results, counts = dict(data["results"]), dict(data["n-samples"])
     except (ResultError, KeyError, TypeError) as error:
         raise EvaluationError(f"{path}: no lm-eval results: {error}") from None
     if task not in results:
@@ -132,3 +139,70 @@ def _aggregations(values: dict[str, Any], where: str) -> dict[str, dict[str, Any
         share = metric.removesuffix("_stderr") in SHARES
         found.setdefault(aggregation, {})[metric] = value * 100 if share else value
     return found
+
+
+def evaluate(
+    task: str,
+    folder: Path,
+    server: RunningServer,
+    evaluation: EvaluationSpec,
+    tokenizer: str,
+    wrap: Callable[[list[str]], list[str]] = list,
+    python: str = sys.executable,
+) -> ProgramResult:
+    """Ask and grade one task or group. `tokenizer` is the model's folder.
+
+    Raises EvaluationError when lm-eval fails or its results do not add up; ServerError when the
+    server dies.
+    """
+    options = evaluation.lm_eval
+    argv = run_command(
+        task,
+        folder,
+        python=python,
+        model=server.model,
+        tokenizer=tokenizer,
+        base_url=server.base_url,
+        concurrency=evaluation.concurrency,
+        sampling=evaluation.sampling,
+        max_items=evaluation.max_items,
+        timeout_s=evaluation.request_timeout_minutes * 60,
+        options=options,
+    )
+    # lm-eval takes the key from here, and no argument shows it.
+    environ = {**os.environ, "OPENAI_API_KEY": server.api_key}
+    run_program(
+        wrap(argv),
+        environ,
+        folder / "lm-eval.log",
+        limit_s=options.timeout_hours * 3600,
+        server=server,
+        hidden=[server.api_key],
+    )
+    path = results_file(folder)
+    metrics, items = read_results(path, task, evaluation.max_items)
+    data = read_json(path)
+    facts = {
+        "command": shlex.join(argv),
+        "versions": {"lm-eval": data.get("lm_eval_version")},
+        "task_versions": data.get("versions"),
+        "task_hashes": data.get("task_hashes"),
+    }
+    return ProgramResult(metrics, [_answers(path)], items, facts)
+
+
+def _answers(results: Path) -> list[dict[str, Any]]:
+    """The answers in the samples files of the same moment, for the validity gates.
+
+    Tasks that score choices have none. A task with two filters names each item twice.
+    """
+    moment = results.name.removeprefix("results_").removesuffix(".json")
+    rows: dict[tuple[str, Any], dict[str, Any]] = {}
+    for path in sorted(results.parent.glob(f"samples_*_{moment}.jsonl")):
+        with path.open(encoding="utf-8") as file:
+            for line in file:
+                row = json.loads(line)
+                text = row["resps"][0][0] if row.get("resps") else None
+                if isinstance(text, str):
+                    rows[path.name, row["doc_id"]] = {"generation": text}
+    return list(rows.values())

@@ -8,14 +8,19 @@ there are items. Commands and layout: NeMo-Skills 0.7.0 (pipeline/eval.py, summa
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import os
+import shlex
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from harness.compute.evaluate.program import ProgramResult, run_program
+from harness.compute.serve.server import RunningServer
 from harness.config.backends import NemoSkillsSpec
-from harness.config.evaluation import Sampling
-from harness.errors import EvaluationError, ResultError
+from harness.config.evaluation import EvaluationSpec, Sampling
+from harness.errors import CommandError, EvaluationError, ResultError
 from harness.runs.metrics import Metrics, read_metrics
+from harness.scheduling.shell import call
 
 PREFIX = "nemo-skills."
 KEY_VARIABLE = "HARNESS_SERVER_KEY"
@@ -144,3 +149,69 @@ def count_items(data: Path, benchmark: str, split: str = "test") -> int | None:
         return None
     with path.open("rb") as file:
         return sum(1 for line in file if line.strip())
+
+
+def evaluate(
+    benchmark: str,
+    repeats: int,
+    folder: Path,
+    server: RunningServer,
+    evaluation: EvaluationSpec,
+    wrap: Callable[[list[str]], list[str]] = list,
+) -> ProgramResult:
+    """Ask and grade one benchmark; what ns finished before an interruption is not asked again.
+
+    `wrap` puts a command into the environment of the role `nemo-skills`. Raises EvaluationError
+    for each of ns's failures, silent ones included; ServerError when the server dies.
+    """
+    options = evaluation.nemo_skills
+    argv = eval_command(
+        benchmark,
+        repeats,
+        folder,
+        model=server.model,
+        address=server.base_url,
+        engine=evaluation.server.engine,
+        concurrency=evaluation.concurrency,
+        sampling=evaluation.sampling,
+        options=options,
+    )
+    if evaluation.max_items is not None:
+        argv.append(f"++max_samples={evaluation.max_items}")
+    environ = {k: v for k, v in os.environ.items() if k != "NEMO_SKILLS_CONFIG"}
+    environ |= {KEY_VARIABLE: server.api_key}
+    log, hidden, limit = folder / "ns.log", [server.api_key], options.timeout_hours * 3600
+    run_program(wrap(argv), environ, log, limit_s=limit, server=server, hidden=hidden)
+    expected = _expected(benchmark, options, wrap)
+    if expected is not None and evaluation.max_items is not None:
+        expected = min(expected, evaluation.max_items)
+    files = output_files(folder, benchmark, repeats, evaluation.sampling.seed)
+    samples = read_answers(files, expected)
+    if not (folder / "eval-results" / benchmark / "metrics.json").is_file():
+        run_program(wrap(summarize_command(folder)), environ, log, limit_s=limit, hidden=hidden)
+    items = len(samples[0])
+    facts = {"command": shlex.join(argv), "items_in_data": expected}
+    return ProgramResult(read_results(folder, benchmark, items), _as_ours(samples), items, facts)
+
+
+def _expected(
+    benchmark: str, options: NemoSkillsSpec, wrap: Callable[[list[str]], list[str]]
+) -> int | None:
+    """Items that the prepared data has; None where they cannot be counted from here."""
+    split = str(options.options.get("split", "test"))
+    if options.data_dir:
+        return count_items(Path(options.data_dir), benchmark, split)
+    look = "import importlib.util as u; print(u.find_spec('nemo_skills').origin)"
+    try:
+        done = call(wrap(["python", "-c", look]))
+    except CommandError:
+        return None
+    return count_items(Path(done.strip().splitlines()[-1]).parent / "dataset", benchmark, split)
+
+
+def _as_ours(samples: list[list[dict[str, Any]]]) -> list[list[dict[str, Any]]]:
+    """Rows as the validity gates read them; ifeval's answers stand under `response`."""
+    return [
+        [{**row, "generation": row.get("generation", row.get("response", ""))} for row in rows]
+        for rows in samples
+    ]

@@ -5,11 +5,30 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from harness.compute.serve.process import ServerProcess
 from harness.compute.serve.server import RunningServer
 from harness.errors import EvaluationError
+from harness.runs.metrics import Metrics
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class ProgramResult:
+    """What an evaluator of its own found."""
+
+    metrics: Metrics
+    """Named as the cell is, e.g. `lm-eval.arc_easy`; a group's members beside it."""
+    samples: list[list[Row]]
+    """For each repeat its rows with `generation` and, where known, `finish_reason`."""
+    items: int
+    facts: dict[str, Any]
+    """For task.json: versions, command."""
+
 
 _POLL_S = 0.5
 _PROGRESS_S = 60.0
