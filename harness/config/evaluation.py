@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
+from harness.config.backends import LmEvalSpec, NemoSkillsSpec
 from harness.config.base import Frozen, TimeLimit
 from harness.config.judge import JudgeSpec
 from harness.config.server import ServerSpec
@@ -49,6 +50,8 @@ class EvaluationSpec(Frozen):
     server: ServerSpec = ServerSpec()
     judge: JudgeSpec | None = None
     """Who judges the answers of mt-bench and arena-hard."""
+    nemo_skills: NemoSkillsSpec = NemoSkillsSpec()
+    lm_eval: LmEvalSpec = LmEvalSpec()
     time_limit: TimeLimit | None = None
     """Slurm time of a task; overrides the site's."""
 
