@@ -15,6 +15,7 @@ from typing import Any
 from filelock import FileLock
 
 from harness.benchmarks import judged, mmlu
+from harness.benchmarks.items import ItemFile
 from harness.benchmarks.registry import BENCHMARKS, Benchmark, Item
 from harness.errors import EvaluationError, ResultError, UserError
 from harness.runs.files import read_json, utc_now, write_json, write_text
@@ -76,7 +77,7 @@ def prepare(name: str, benchmarks_dir: Path, source: Path | None = None) -> Path
             if benchmark.further:
                 files = [_read(benchmark, source, *each) for each in benchmark.further]
                 items = judged.complete(name, items, [f.decode("utf-8") for f in files])
-            _check(benchmark, items)
+            _check_items(benchmark, items)
             text = "".join(json.dumps(i, ensure_ascii=False) + "\n" for i in items)
             facts = facts_file(benchmarks_dir, name)
             facts.unlink(missing_ok=True)  # items without facts are not prepared
@@ -87,28 +88,30 @@ def prepare(name: str, benchmarks_dir: Path, source: Path | None = None) -> Path
     return target
 
 
-def load_items(benchmarks_dir: Path, name: str) -> list[Item]:
-    """The items of a prepared benchmark.
+def open_items(benchmarks_dir: Path, name: str, limit: int | None = None) -> ItemFile:
+    """The items of a prepared benchmark, read from disk as they are needed; the first `limit`.
 
     Raises EvaluationError when it is not prepared, or is not what `prepare` wrote.
     """
     path = prepared_file(benchmarks_dir, name)
     try:
-        # Not splitlines(): it also splits at U+2028, which a text may hold.
-        text = path.read_text(encoding="utf-8")
-        items = [json.loads(line) for line in text.split("\n") if line]
+        items = ItemFile(path, limit)
         facts = read_json(facts_file(benchmarks_dir, name))
     except (FileNotFoundError, ResultError):
         raise EvaluationError(f"{name} is not prepared: python -m harness prepare {name}") from None
     except (OSError, ValueError) as error:
         raise EvaluationError(f"{path}: cannot be read: {error}") from None
-    if _sha256(text) != facts.get("sha256"):
+    if items.sha256 != facts.get("sha256"):
         raise EvaluationError(
             f"{path}: was changed or cut since it was prepared: "
             f"python -m harness prepare {name} --force"
         )
-    _check(BENCHMARKS[name], items)
+    _check(BENCHMARKS[name], items.total, items.different)
     return items
+
+
+def _check_items(benchmark: Benchmark, items: list[Item]) -> None:
+    _check(benchmark, len(items), len({item["id"] for item in items if "id" in item}))
 
 
 def _sha256(text: str) -> str:
@@ -155,14 +158,11 @@ _CONVERTERS = {
 }
 
 
-def _check(benchmark: Benchmark, items: list[Item]) -> None:
-    ids = {item.get("id") for item in items}
-    enough = len(items) == benchmark.items or (
-        benchmark.partial and 0 < len(items) < benchmark.items
-    )
-    if not enough or len(ids) != len(items) or None in ids:
+def _check(benchmark: Benchmark, total: int, different: int) -> None:
+    enough = total == benchmark.items or (benchmark.partial and 0 < total < benchmark.items)
+    if not enough or different != total:
         raise EvaluationError(
-            f"{benchmark.name}: {len(items)} items ({len(ids)} different) where "
+            f"{benchmark.name}: {total} items ({different} different) where "
             f"{benchmark.items} are expected: prepare it again"
         )
 

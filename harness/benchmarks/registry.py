@@ -9,12 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from harness.benchmarks import arithmetic, instructions, judged, mmlu
+from harness.benchmarks.items import Item as Item
 from harness.errors import UserError, nearest
-
-Item = dict[str, Any]
 
 _CODE_PROMPT = """\
 Here is a problem for which you need to generate/complete code:

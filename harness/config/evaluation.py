@@ -8,6 +8,7 @@ from pydantic import Field, field_validator
 
 from harness.config.backends import LmEvalSpec, NemoSkillsSpec
 from harness.config.base import Frozen, TimeLimit
+from harness.config.gates import GatesSpec
 from harness.config.judge import JudgeSpec
 from harness.config.server import ServerSpec
 
@@ -47,6 +48,7 @@ class EvaluationSpec(Frozen):
     request_timeout_minutes: float = Field(default=30, gt=0)
     """One answer must come in this time."""
     sampling: Sampling = Sampling()
+    gates: GatesSpec = GatesSpec()
     server: ServerSpec = ServerSpec()
     judge: JudgeSpec | None = None
     """Who judges the answers of mt-bench and arena-hard."""

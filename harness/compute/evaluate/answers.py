@@ -18,7 +18,7 @@ from harness.errors import ResultError
 Row = dict[str, Any]
 T = TypeVar("T")
 
-CHUNK = 2000
+CHUNK = 1000
 """Items graded at a time: a grader's helpers start once a chunk, and a chunk is held in memory."""
 
 

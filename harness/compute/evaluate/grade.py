@@ -18,8 +18,8 @@ from typing import Any
 from harness.benchmarks.prepare import (
     ground_truth_link,
     is_prepared,
-    load_items,
     nltk_data,
+    open_items,
 )
 from harness.benchmarks.registry import BENCHMARKS, Benchmark, Item
 from harness.errors import EvaluationError, UserError
@@ -124,7 +124,7 @@ class Known:
         self.from_rows = 0
         items: Sequence[Item] = ()
         if is_prepared(benchmarks_dir, benchmark.name):
-            items = load_items(benchmarks_dir, benchmark.name)
+            items = open_items(benchmarks_dir, benchmark.name)
         elif benchmark.generate is not None:
             items = benchmark.generate()
         elif benchmark.runs_code:

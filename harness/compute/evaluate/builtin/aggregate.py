@@ -11,9 +11,10 @@ from __future__ import annotations
 import math
 from array import array
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from harness.compute.evaluate.builtin.tokens import Common, answer_tokens, reasoning_tokens
 from harness.errors import ResultError
 
 Row = Mapping[str, Any]
@@ -101,7 +102,7 @@ class Aggregator:
         if kind != "ifeval" and kind not in _SCORES:
             raise ResultError(f"no aggregation is known for {kind!r}")
         self._kind, self._samples = kind, samples
-        self._common = _Common()
+        self._common = Common()
         self._sums: dict[str, _Sums] = {}
         self._instructions = 0
         # Score -> one array for each sample: what the statistics are made of.
@@ -112,7 +113,10 @@ class Aggregator:
         if len(rows) != self._samples:
             raise ResultError(f"an item has {len(rows)} graded rows for {self._samples} samples")
         self._common.add(rows)
-        for name, field in (("reasoning_tokens", _reasoning), ("answer_tokens", _answer_tokens)):
+        for name, field in (
+            ("reasoning_tokens", reasoning_tokens),
+            ("answer_tokens", answer_tokens),
+        ):
             self._keep(name, [field(row) for row in rows])
         if self._kind == "ifeval":
             self._add_instructions(item, rows)
@@ -230,52 +234,6 @@ def _add_majority(
         winners = [score for (_, score), count in votes.items() if count == most]
         sums[f"majority@{k}"][metric] += sum(winners) / len(winners) if winners else 0.0
         sums[f"majority@{k}"]["no_answer"] += not votes
-
-
-def common_metrics(entries: Iterable[Sequence[Row]]) -> dict[str, int]:
-    """num_entries and, where the rows tell, avg_tokens and gen_seconds; `entries[i]` is item i's rows."""
-    common = _Common()
-    for rows in entries:
-        common.add(rows)
-    return common.metrics()
-
-
-class _Common:
-    """What every benchmark's metrics have."""
-
-    def __init__(self) -> None:
-        self.entries = 0
-        self._tokens = 0.0
-        self._start, self._end = math.inf, -math.inf
-
-    def add(self, rows: Sequence[Row]) -> None:
-        self.entries += 1
-        self._tokens += sum(_tokens(row) for row in rows) / len(rows)
-        for row in rows:
-            self._start = min(self._start, row.get("generation_start_time", math.inf))
-            self._end = max(self._end, row.get("generation_end_time", -math.inf))
-
-    def metrics(self) -> dict[str, int]:
-        common = {"num_entries": self.entries}
-        if self._tokens > 0:
-            common["avg_tokens"] = int(self._tokens / self.entries)
-        if math.isfinite(self._start) and math.isfinite(self._end):
-            common["gen_seconds"] = int(self._end - self._start)
-        return common
-
-
-def _tokens(row: Row) -> float:
-    """A server that counts no tokens leaves None."""
-    return row.get("num_generated_tokens") or 0
-
-
-def _reasoning(row: Row) -> float:
-    return row.get("num_reasoning_tokens") or 0
-
-
-def _answer_tokens(row: Row) -> float:
-    """Tokens of the answer; without a division into reasoning and answer all count as its."""
-    return row.get("num_answer_tokens") or (0 if _reasoning(row) else _tokens(row))
 
 
 def _add_statistics(
