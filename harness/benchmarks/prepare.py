@@ -77,15 +77,37 @@ def prepare(name: str, benchmarks_dir: Path, source: Path | None = None) -> Path
             if benchmark.further:
                 files = [_read(benchmark, source, *each) for each in benchmark.further]
                 items = judged.complete(name, items, [f.decode("utf-8") for f in files])
-            _check_items(benchmark, items)
-            text = "".join(json.dumps(i, ensure_ascii=False) + "\n" for i in items)
-            facts = facts_file(benchmarks_dir, name)
-            facts.unlink(missing_ok=True)  # items without facts are not prepared
-            write_text(target, text)
-            write_json(facts, {"items": len(items), "sha256": _sha256(text), "made": utc_now()})
+            write_items(benchmark, items, benchmarks_dir)
     except OSError as error:
         raise UserError(f"{benchmarks_dir}: benchmark data cannot be written: {error}") from None
     return target
+
+
+def write_items(benchmark: Benchmark, items: list[Item], benchmarks_dir: Path) -> None:
+    """Write items and their facts; the caller holds the lock. Raises EvaluationError."""
+    _check_items(benchmark, items)
+    text = items_text(items)
+    facts = facts_file(benchmarks_dir, benchmark.name)
+    facts.unlink(missing_ok=True)  # items without facts are not prepared
+    write_text(prepared_file(benchmarks_dir, benchmark.name), text)
+    write_json(facts, {"items": len(items), "sha256": sha256(text), "made": utc_now()})
+
+
+def items_text(items: list[Item]) -> str:
+    """The prepared file: one item a line. Half a surrogate pair stays escaped."""
+    lines = []
+    for item in items:
+        line = json.dumps(item, ensure_ascii=False)
+        lines.append(line if line.isprintable() or _is_utf8(line) else json.dumps(item))
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def open_items(benchmarks_dir: Path, name: str, limit: int | None = None) -> ItemFile:
@@ -114,7 +136,7 @@ def _check_items(benchmark: Benchmark, items: list[Item]) -> None:
     _check(benchmark, len(items), len({item["id"] for item in items if "id" in item}))
 
 
-def _sha256(text: str) -> str:
+def sha256(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 

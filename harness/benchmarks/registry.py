@@ -39,7 +39,7 @@ class Benchmark:
     headline: str
     """The metric that plots and short tables show."""
     prompt: str = "{question}"
-    """The user's turn; a `str.format` template with the field `question`."""
+    """The user's turn; a `str.format` template with fields of the item."""
     runs_code: bool = False
     """Model-written code is executed to grade it."""
     needs_punkt: bool = False
@@ -75,7 +75,7 @@ class Benchmark:
 
     def user_turn(self, item: Item) -> str:
         """The message that the model is asked."""
-        return self.prompt.format(question=item["question"])
+        return self.prompt.format_map(item)
 
 
 def _arithmetic_items() -> list[Item]:
@@ -232,7 +232,8 @@ def parse(word: str, where: str = "benchmarks") -> BenchmarkRun:
     if name not in BENCHMARKS:
         raise UserError(
             f"{where}: unknown benchmark {word!r}{nearest(name, BENCHMARKS)}\n"
-            f"known: {', '.join(BENCHMARKS)}"
+            f"known: {', '.join(BENCHMARKS)}; a benchmark of your own is known once it is prepared: "
+            "python -m harness prepare my-benchmark.yaml"
         )
     repeats = int(match[2]) if match and match[2] else 1
     if not 1 <= repeats <= 1024:
