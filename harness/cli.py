@@ -8,6 +8,7 @@ import typer
 
 from harness.errors import HarnessError
 from harness.verbs import data, results, runs
+from harness.verbs.serve import serve
 
 app = typer.Typer(
     name="harness",
@@ -28,9 +29,11 @@ for verb in (
     results.grade,
     runs.retry,
     runs.cancel,
+    serve,
     data.prepare,
 ):
     app.command()(verb)
+app.add_typer(data.data_app, name="data")
 
 
 def main() -> None:

@@ -17,6 +17,7 @@ from typing import Literal
 from harness.benchmarks.registry import parse
 from harness.config.base import Frozen, minutes
 from harness.config.evaluation import EvaluationSpec
+from harness.config.serve import ServeSpec
 from harness.config.site import JobKind, Role, Site, SlurmOptions
 from harness.config.spec import Spec
 from harness.config.train import TrainSpec
@@ -24,7 +25,7 @@ from harness.errors import UserError
 from harness.runs.paths import BASE, checkpoint_name
 
 Condition = Literal["afterok", "afterany"]
-Work = Literal["train", "evaluate", "close", "collect"]
+Work = Literal["train", "evaluate", "serve", "close", "collect"]
 
 
 class Edge(Frozen):
@@ -87,6 +88,11 @@ class Plan(Frozen):
     def job(self, name: str) -> PlannedJob:
         """The job of that name."""
         return next(job for job in self.jobs if job.name == name)
+
+    @property
+    def serves(self) -> bool:
+        """Whether this is a server of its own, which has neither cells nor a table."""
+        return any(job.work == "serve" for job in self.jobs)
 
     @property
     def cells(self) -> tuple[Cell, ...]:
@@ -161,6 +167,22 @@ def build_plan(spec: Spec, site: Site, rows: int | None = None) -> Plan:
         jobs=(train, *arrays, close, collect),
         checkpoints=tuple(checkpoints),
     )
+
+
+def serve_plan(spec: ServeSpec, site: Site) -> Plan:
+    """One job that serves a model until it is cancelled or its time is up."""
+    options = _with_time(site.options("evaluate"), spec.time_limit)
+    gpus = spec.server.gpu_count
+    job = PlannedJob(
+        name="serve",
+        work="serve",
+        kind="evaluate",
+        role="evaluate",
+        gpus_per_node=gpus,
+        cpus_per_node=_cpus(options, gpus),
+        options=options,
+    )
+    return Plan(name=spec.name, total_steps=0, jobs=(job,), checkpoints=())
 
 
 def _checkpoints(evaluation: EvaluationSpec, steps: list[int]) -> list[PlannedCheckpoint]:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import platform
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from harness.preflight.findings import Finding
+    from harness.preflight.inspect import Inspection
     from harness.results.table import Table
+    from harness.runs.paths import RunPaths
     from harness.scheduling.status import RunStatus
     from harness.scheduling.submit import Staged
 
@@ -54,6 +58,39 @@ def print_status(state: RunStatus) -> None:
     for cell in state.cells:
         reason = f": {cell.reason}" if cell.reason else ""
         print(f"  {cell.cell.checkpoint} x {cell.cell.benchmark}: {cell.state}{reason}")
+    if state.server:
+        said = state.server
+        gone = state.ended and said["state"] not in ("stopped", "failed")
+        detail = said.get("reason") or said.get("base_url", "")
+        print(f"  server: {'gone' if gone else said['state']}{f': {detail}' if detail else ''}")
+
+
+def print_server(run: RunPaths, state: dict[str, Any], as_json: bool) -> None:
+    """How to reach a server of its own that is ready."""
+    from harness.config.load import load_serve
+
+    key_file = load_serve(run.spec).key_file
+    url, node, model = state["base_url"], state["node"], state["model"]
+    if as_json:
+        keys = ("base_url", "node", "model", "job_id", "authenticated", "loopback")
+        print(json.dumps({"run": str(run.root), **{k: state[k] for k in keys}, "key_file": key_file}),
+              flush=True)  # fmt: skip
+        return
+    print(f"ready after {state['start_seconds']:.0f} s: {url}\nmodel: {model}")
+    print(f"key:   {key_file}" if key_file else f"key:   none: every user of {node} can reach it")
+    if state["loopback"] and node != platform.node():
+        port = url.split(":")[2].split("/")[0]
+        print(f"it listens on {node} only; from here: ssh -L {port}:127.0.0.1:{port} {node}")
+    body = json.dumps({"model": model, "messages": [{"role": "user", "content": "Hello"}]})
+    # The key reaches curl through a pipe: arguments are open to every user of the machine.
+    secret = (
+        f" -H @<(printf 'Authorization: Bearer %s' \"$(cat {shlex.quote(key_file)})\")"
+        if key_file
+        else ""
+    )
+    print(f"curl -s {url}/chat/completions -H 'Content-Type: application/json'{secret} "
+          f"-d {shlex.quote(body)}")  # fmt: skip
+    print(f"stop:  python -m harness cancel {run.run_id}", flush=True)
 
 
 def print_table(table: Table, written: list[Path], as_json: bool) -> None:
@@ -88,6 +125,7 @@ def status_json(state: RunStatus) -> dict[str, Any]:
         "ended": state.ended,
         "problem": state.problem,
         "train": state.train,
+        "server": state.server,
         "jobs": {n: [{"phase": t.phase, "detail": t.detail} for t in s] for n, s in state.jobs.items()},
         "cells": [
             {"checkpoint": c.cell.checkpoint, "benchmark": c.cell.benchmark, "state": c.state,
@@ -95,6 +133,37 @@ def status_json(state: RunStatus) -> dict[str, Any]:
             for c in state.cells
         ],
     }  # fmt: skip
+
+
+def print_inspection(seen: Inspection, as_json: bool) -> None:
+    """What a dataset holds; the trained part of each row is green, or in [[ ]] where not a terminal."""
+    if as_json:
+        print(json.dumps(seen.model_dump(), indent=2, ensure_ascii=False))
+        return
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(highlight=False)
+    print(f"{seen.folder}: {seen.rows:,} rows; columns: {', '.join(seen.columns)}")
+    for column, roles in seen.roles.items():
+        told = ", ".join(f"{role} {count:,}" for role, count in roles.items())
+        turns = ", ".join(f"{n}: {count:,}" for n, count in sorted(seen.turns[column].items()))
+        print(f"{column}: messages by role: {told}")
+        print(f"{column}: rows by number of messages: {turns}")
+    for row in seen.shown:
+        # A row may hold escape sequences, which must not reach the terminal.
+        spans = [(text.replace("\x1b", "␛"), on) for text, on in row.spans]
+        print(
+            f"--- row {row.number}: trained text {'is green' if console.is_terminal else 'in [[ ]]'}"
+        )
+        if console.is_terminal:
+            styled = (Text(text, "bold green" if on else "") for text, on in spans)
+            console.print(Text.assemble(*styled))
+        else:
+            print("".join(f"[[{text}]]" if on else text for text, on in spans))
+    for finding in seen.findings:
+        print(finding)
+    print(count_levels(seen.findings))
 
 
 def count_levels(findings: Sequence[Finding]) -> str:

@@ -88,7 +88,9 @@ def register_prepared(benchmarks_dir: Path) -> None:
 
 def _metrics_of(grader: str) -> list[str]:
     if grader == "ifeval":
-        kinds = [f"{a}_{b}_accuracy" for a in ("prompt", "instruction") for b in ("strict", "loose")]
+        kinds = [
+            f"{a}_{b}_accuracy" for a in ("prompt", "instruction") for b in ("strict", "loose")
+        ]
         return ["average_score", *kinds]
     return ["symbolic_correct", "no_answer"]
 

@@ -49,6 +49,10 @@ def run_job(run_dir: str, job: str, task: int = 0) -> str:
         done = evaluate_job.run(run, job, task)
         prune_reported(run)
         return done
+    if work == "serve":
+        from harness.compute.serve import job as serve_job
+
+        return serve_job.run(run)
     if work == "close":
         from harness.scheduling.release import close_run
 

@@ -12,6 +12,7 @@ from typing import Any, TypeVar, get_args
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from harness.config.serve import ServeSpec
 from harness.config.sft_fields import SFT_FIELDS
 from harness.config.site import Site
 from harness.config.spec import Spec
@@ -79,6 +80,18 @@ def load_file(model: type[Model], path: Path, defaults: Mapping[str, Any]) -> Mo
     return _validate(model, source)
 
 
+def load_serve(path: Path) -> ServeSpec:
+    """What a run of `serve` starts, from its run folder. Raises UserError."""
+    return _validate(ServeSpec, read_source(path))
+
+
+def build_serve(data: dict[str, Any], overrides: Sequence[str]) -> ServeSpec:
+    """The same from the command line; `overrides` are FIELD=VALUE. Raises UserError."""
+    source = Source("command line", data)
+    _override(source, overrides)
+    return _validate(ServeSpec, source)
+
+
 def find_spec(word: str) -> Path:
     """A path, or a name found in `jobs/` here or in the project. Raises UserError."""
     folders = [Path("jobs"), PROJECT_ROOT / "jobs"]
@@ -139,6 +152,14 @@ def _parse(text: str) -> Any:
         loader.dispose()  # type: ignore[no-untyped-call]
 
 
+def parse_value(text: str, place: str) -> Any:
+    """A word of the command line as YAML reads it. Raises UserError."""
+    try:
+        return _parse(text)
+    except yaml.YAMLError as error:
+        raise UserError(f"{place}: not a YAML value: {error}") from None
+
+
 def _keys(node: yaml.Node, prefix: Key, name: str) -> Iterator[tuple[Key, yaml.Node]]:
     if isinstance(node, yaml.MappingNode):
         seen: set[str] = set()
@@ -175,10 +196,7 @@ def _override(source: Source, overrides: Sequence[str]) -> None:
             if not isinstance(inner, dict):
                 raise UserError(f"{place}: {part} is not a section")
             target = inner
-        try:
-            target[key[-1]] = _parse(value)
-        except yaml.YAMLError as error:
-            raise UserError(f"{place}: not a YAML value: {error}") from None
+        target[key[-1]] = parse_value(value, place)
         for known in [k for k in source.places if k[: len(key)] == key]:
             del source.places[known]
         source.places[key] = place

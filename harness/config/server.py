@@ -2,26 +2,43 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from pydantic import Field
 
 from harness.config.base import Frozen
 
 
+class EngineDefaults(NamedTuple):
+    """What holds for an engine where the spec says nothing."""
+
+    tensor_parallel: int
+    data_parallel: int
+    max_model_len: int | None
+    """Tokens; None: the engine has no such setting."""
+    port: int
+
+
+ENGINE_DEFAULTS = {
+    "vllm": EngineDefaults(8, 1, 32768, 12738),
+    "sglang": EngineDefaults(1, 4, 32768, 8000),
+    "transformers": EngineDefaults(1, 1, None, 8000),
+}
+
+
 class ServerSpec(Frozen):
-    """The inference server that each evaluation task starts for itself."""
+    """An inference server: each evaluation task starts one for itself, and so does `serve`."""
 
     engine: Literal["vllm", "sglang", "transformers"] = "vllm"
     """`transformers` serves on CPU too, and is meant for that."""
-    tensor_parallel: int = Field(default=1, ge=1)
-    """GPUs that share one copy of the model."""
-    data_parallel: int = Field(default=1, ge=1)
-    """Copies of the model."""
+    tensor_parallel: int | None = Field(default=None, ge=1)
+    """GPUs that share one copy of the model; unset: vllm 8, others 1 (and 1 with `gpus: 0`)."""
+    data_parallel: int | None = Field(default=None, ge=1)
+    """Copies of the model; unset: sglang 4, others 1 (and 1 with `gpus: 0`)."""
     gpus: int | None = Field(default=None, ge=0)
     """GPUs of a task; unset: tensor_parallel x data_parallel."""
     max_model_len: int | None = Field(default=None, ge=16)
-    """Tokens of prompt and answer together; unset: the model's own limit."""
+    """Tokens of prompt and answer together; unset: 32768, or the model's limit where lower."""
     dtype: Literal["bfloat16", "float16", "float32", "auto"] = "bfloat16"
     """Precision of the weights while serving."""
     gpu_memory_utilization: float | None = Field(default=None, gt=0, le=1)
@@ -29,13 +46,43 @@ class ServerSpec(Frozen):
     reasoning_parser: str | None = None
     """The engine's own name of a parser for thinking blocks."""
     port: int | None = Field(default=None, ge=1024, le=65535)
-    """Preferred HTTP port; taken when free. Unset: the engine's usual one."""
+    """Preferred HTTP port; taken when free. Unset: vllm 12738, others 8000."""
     ready_timeout_minutes: float = Field(default=30, gt=0)
     """The server must be proved ready in this time."""
+    restarts: int = Field(default=1, ge=0)
+    """How often a task starts its server again when it dies or hangs; answers so far are kept."""
     flags: dict[str, str | int | float | bool] = {}
     """Any further flag of the engine by its long name, e.g. `enable-prefix-caching: true`."""
 
     @property
+    def defaults(self) -> EngineDefaults:
+        """The engine's own, where nothing is set."""
+        return ENGINE_DEFAULTS[self.engine]
+
+    @property
+    def tensor_parallel_size(self) -> int:
+        """GPUs for one copy of the model."""
+        usual = 1 if self.gpus == 0 else self.defaults.tensor_parallel
+        return usual if self.tensor_parallel is None else self.tensor_parallel
+
+    @property
+    def data_parallel_size(self) -> int:
+        """Copies of the model."""
+        usual = 1 if self.gpus == 0 else self.defaults.data_parallel
+        return usual if self.data_parallel is None else self.data_parallel
+
+    @property
     def gpu_count(self) -> int:
         """GPUs that a task asks the scheduler for."""
-        return self.tensor_parallel * self.data_parallel if self.gpus is None else self.gpus
+        if self.gpus is not None:
+            return self.gpus
+        return self.tensor_parallel_size * self.data_parallel_size
+
+    def context(self, model_limit: int | None) -> int | None:
+        """Tokens of prompt and answer that a model of this limit is served with.
+
+        None: the engine has no such setting, so the model's own limit holds.
+        """
+        if self.max_model_len is not None or self.defaults.max_model_len is None:
+            return self.max_model_len
+        return min(self.defaults.max_model_len, model_limit or self.defaults.max_model_len)

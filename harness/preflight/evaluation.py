@@ -39,15 +39,6 @@ def check_evaluation(evaluation: EvaluationSpec, site: Site) -> list[Finding]:
                 "sysctl user.max_user_namespaces",
             )
         )
-    server, sampling = evaluation.server, evaluation.sampling
-    if server.max_model_len is not None and sampling.max_tokens >= server.max_model_len:
-        findings.append(
-            error(
-                "evaluation.sampling.max_tokens",
-                f"{sampling.max_tokens} tokens leave no room for a prompt in "
-                f"max_model_len {server.max_model_len}",
-            )
-        )
     if evaluation.max_items:
         findings.append(
             note(

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 from harness.preflight.findings import Finding, error, note
+from harness.runs.models import broken_weights
 
 _HUB_ID = re.compile(r"^[A-Za-z0-9][\w.-]*(/[\w.-]+)?$")
 _TIMEOUT_S = 8.0
@@ -23,6 +24,11 @@ def check_model(name: str) -> list[Finding]:
     if cached_snapshot(name):
         return []
     return _check_hub(name)
+
+
+def model_folder(name: str) -> Path | None:
+    """Where the model lies on this machine: its folder, or its snapshot in the Hub's cache."""
+    return Path(name) if Path(name).is_dir() else cached_snapshot(name)
 
 
 def cached_snapshot(name: str) -> Path | None:
@@ -42,8 +48,7 @@ def _check_folder(folder: Path) -> list[Finding]:
         findings.append(
             error(PLACE, f"{folder}: no config.json in it", "Give a model's own folder")
         )
-    if not any(folder.glob("*.safetensors")) and not any(folder.glob("*.bin")):
-        findings.append(error(PLACE, f"{folder}: no weights (*.safetensors) in it"))
+    findings += [error(PLACE, f"{folder}: {text}") for text in broken_weights(folder)]
     if not (folder / "tokenizer_config.json").is_file():
         findings.append(error(PLACE, f"{folder}: no tokenizer (tokenizer_config.json) in it"))
     return findings

@@ -11,7 +11,8 @@ from harness.results.table import Problem, Row, Table, long_csv_text, write_csv
 from harness.runs.checkpoints import complete_checkpoints
 from harness.runs.files import write_text
 from harness.runs.metrics import Metrics, read_metrics
-from harness.runs.paths import RunPaths, checkpoint_name, checkpoint_step
+from harness.runs.paths import RunPaths, checkpoint_name, checkpoint_step, find_run, find_runs
+from harness.scheduling.manifest import read_manifest
 from harness.scheduling.release import checkpoints_dir
 from harness.scheduling.status import RunStatus, run_status
 
@@ -20,9 +21,12 @@ def collect_run(run: RunPaths) -> Table:
     """The table of a run, every planned cell accounted for; also written into the run folder.
 
     What cannot be written or drawn there is noted in the table.
-    Raises ResultError when the manifest is unreadable.
+    Raises ResultError when the manifest is unreadable, UserError for a server of its own.
     """
-    table = run_table(run_status(run))
+    status = run_status(run)
+    if status.manifest.plan.serves:
+        raise UserError(f"{run.name}/{run.run_id} is a served model: it has no table")
+    table = run_table(status)
     try:
         write_csv(run.results_csv, table)
         write_text(run.results_long_csv, long_csv_text(table))
@@ -33,6 +37,14 @@ def collect_run(run: RunPaths) -> Table:
     except (UserError, OSError) as error:
         return replace(table, notes=(*table.notes, f"{run.root}: {error}"))
     return table
+
+
+def latest_run(runs_dir: Path) -> RunPaths:
+    """The newest run that has a table. Raises UserError when there is none."""
+    for run in reversed(find_runs(runs_dir)):
+        if not read_manifest(run).plan.serves:
+            return run
+    return find_run(None, runs_dir)
 
 
 def run_table(status: RunStatus) -> Table:

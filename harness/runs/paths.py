@@ -9,6 +9,7 @@
   eval/<checkpoint>/<benchmark>/metrics.json task.json output-rs<k>.jsonl server.log
                                 judgements.jsonl judge.log
   eval/<checkpoint>/metrics.json
+  serve/state.json  serve/server.log
   local/
   results.csv results_long.csv results.png
 """
@@ -136,6 +137,15 @@ class RunPaths:
         return CellPaths(self.eval / checkpoint / benchmark)
 
     @property
+    def serve_state(self) -> Path:
+        """What became of a server of its own (`python -m harness serve`)."""
+        return self.root / "serve" / "state.json"
+
+    @property
+    def serve_log(self) -> Path:
+        return self.root / "serve" / "server.log"
+
+    @property
     def local(self) -> Path:
         return self.root / "local"
 
@@ -186,6 +196,15 @@ class CellPaths:
     def judgements(self) -> Path:
         """A judge's answers as they come; kept, for they are paid for."""
         return self.root / "judgements.jsonl"
+
+
+def key_file(run_id: str) -> Path:
+    """Where the key of a server of its own lies: in the user's home, which nodes share.
+
+    `$XDG_STATE_HOME/harness/keys/<run id>.key`, by default below `~/.local/state`.
+    """
+    state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    return Path(state) / "harness" / "keys" / f"{run_id}.key"
 
 
 def link_latest(root: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from harness.config.load import load_spec
+from harness.config.load import load_serve, load_spec
 from harness.errors import SchedulerError
 from harness.plan import PlannedJob, eval_job_name
 from harness.runs.checkpoints import complete_checkpoints
@@ -81,7 +81,16 @@ def cancel_run(run: RunPaths) -> list[str]:
     living = {key.partition("_")[0] for key, state in states.items() if not state.ended}
     chosen = [s for s in manifest.submissions if s.id in living]
     scheduler.cancel(s.id for s in chosen)
+    if manifest.plan.serves:
+        remove_key(run)
     return [s.job for s in chosen]
+
+
+def remove_key(run: RunPaths) -> None:
+    """The key file of a server that is no more."""
+    key_file = load_serve(run.spec).key_file
+    if key_file:
+        Path(key_file).unlink(missing_ok=True)
 
 
 def _submitted_id(manifest: Manifest, job: str) -> str:

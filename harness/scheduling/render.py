@@ -131,6 +131,8 @@ def describe(job: PlannedJob, plan: Plan) -> str:
     if job.work == "evaluate":
         benchmarks = ", ".join(cell.benchmark for task in job.tasks for cell in task)
         return f"evaluate {job.tasks[0][0].checkpoint} on {benchmarks}"
+    if job.work == "serve":
+        return f"serve a model on {job.gpus_per_node} GPUs until it is cancelled"
     if job.work == "close":
         return "release or cancel the arrays that training left waiting"
     return "collect every cell into one table"

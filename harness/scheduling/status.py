@@ -10,6 +10,7 @@ from typing import Any
 from harness.errors import ResultError, SchedulerError
 from harness.plan import Cell, PlannedJob
 from harness.runs.checkpoints import read_marker
+from harness.runs.files import read_json
 from harness.runs.metrics import CellState, TaskRecord, read_metrics, read_task
 from harness.runs.paths import BASE, RunPaths
 from harness.scheduling.manifest import Manifest, read_manifest
@@ -42,6 +43,8 @@ class RunStatus:
     cells: list[CellStatus]
     train: dict[str, object] = field(default_factory=dict)
     """train/state.json and the last logged step (progress.py); empty before training has begun."""
+    server: dict[str, object] = field(default_factory=dict)
+    """serve/state.json of a server of its own."""
     problem: str = ""
     """Why the scheduler could not be asked; then states come from files alone."""
 
@@ -66,7 +69,8 @@ def run_status(run: RunPaths) -> RunStatus:
         job, index = manifest.plan.job_of(cell)
         cells.append(_cell_status(run, manifest, cell, job, index, jobs[job.name][index]))
     train = _as_the_job_ended(read_progress(run), jobs.get("train", [_UNKNOWN])[0])
-    return RunStatus(run, manifest, jobs, cells, train, problem)
+    server = read_json(run.serve_state) if run.serve_state.is_file() else {}
+    return RunStatus(run, manifest, jobs, cells, train, server, problem)
 
 
 def _as_the_job_ended(train: dict[str, Any], job: JobState) -> dict[str, Any]:

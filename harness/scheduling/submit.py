@@ -13,6 +13,7 @@ import yaml
 from harness.benchmarks.prepare import is_prepared, prepare
 from harness.benchmarks.registry import BENCHMARKS
 from harness.config.load import PROJECT_ROOT
+from harness.config.serve import ServeSpec
 from harness.config.site import Site
 from harness.config.spec import Spec
 from harness.errors import HarnessError, SchedulerError, UserError
@@ -49,7 +50,7 @@ def choose_scheduler(site: Site) -> SchedulerName:
 class Staged:
     """Everything that a submission would do."""
 
-    spec: Spec
+    spec: Spec | ServeSpec
     site: Site
     scheduler: SchedulerName
     plan: Plan

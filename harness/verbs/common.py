@@ -40,6 +40,9 @@ def follow_run(run: Any, poll: float | None, as_json: bool) -> None:
     from harness.scheduling.follow import follow
 
     state = follow(run, say, poll)
+    if state.manifest.plan.serves:
+        say(str(state.server.get("reason") or "the server has stopped"))
+        raise typer.Exit(1 if state.server.get("state") != "stopped" else 0)
     table = collect_run(run)
     if state.cells:
         print_table(table, [run.results_csv, run.results_plot], as_json)

@@ -1,4 +1,4 @@
-"""Data on disk before any job needs it: prepare."""
+"""Data on disk before any job needs it: prepare, data inspect."""
 
 from __future__ import annotations
 
@@ -8,12 +8,22 @@ from typing import Annotated
 import typer
 
 from harness.errors import UserError
-from harness.options import SetSite, SiteFile
-from harness.verbs.common import load_site
+from harness.options import AsJson, SetSite, SiteFile
+from harness.verbs.common import load_site, say
+
+data_app = typer.Typer(
+    help="Datasets to train on.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 
 
 def prepare(
-    benchmarks: Annotated[list[str] | None, typer.Argument(help="Names (see --list), or the YAML file of a benchmark of your own.")] = None,
+    benchmarks: Annotated[
+        list[str] | None,
+        typer.Argument(help="Names (see --list), or the YAML file of a benchmark of your own."),
+    ] = None,
     source: Annotated[
         Path | None,
         typer.Option("--from", metavar="DIR", help="Take the source files from a folder."),
@@ -54,3 +64,35 @@ def prepare(
         else:
             name = parse(word, "prepare").name
             print(f"{name}: {prepare_benchmark(name, folder, source, force)}", flush=True)
+
+
+@data_app.command()
+def inspect(
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", help="A folder written by save_to_disk.")
+    ],
+    template: Annotated[
+        Path | None,
+        typer.Option("--template", "-t", metavar="JINJA", help="Chat template to train with."),
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option("--model", help="Folder or id of the model: its tokenizer.")
+    ] = None,
+    max_length: Annotated[
+        int, typer.Option("--max-length", min=8, help="Tokens; longer rows are cut.")
+    ] = 4096,
+    rows: Annotated[int, typer.Option("--rows", min=0, help="How many rows to show.")] = 3,
+    split: Annotated[str, typer.Option("--split", help="Of a DatasetDict.")] = "train",
+    seed: Annotated[int, typer.Option("--seed", help="Chooses the rows that are sampled.")] = 42,
+    as_json: AsJson = False,
+) -> None:
+    """What a dataset holds and what of it is trained; exit code 2 when it cannot be trained on.
+
+    Example: python -m harness data inspect data/chat --template templates/chat/qwen3.jinja --model Qwen/Qwen3-1.7B-Base
+    """
+    from harness.preflight.inspect import inspect_dataset
+    from harness.screen import print_inspection
+
+    seen = inspect_dataset(folder, template, model, max_length, rows, split, seed, say)
+    print_inspection(seen, as_json)
+    raise typer.Exit(2 if any(f.level == "error" for f in seen.findings) else 0)

@@ -40,7 +40,7 @@ def collect(
               python -m harness collect --batch eval_tree/ -o combined.csv
               python -m harness collect metrics.json -o out.csv --model my-model
     """
-    from harness.results.collect import collect_file, collect_run
+    from harness.results.collect import collect_file, collect_run, latest_run
     from harness.results.table import write_csv
     from harness.results.tree import collect_tree
     from harness.runs.paths import find_run
@@ -57,7 +57,8 @@ def collect(
         path = Path(str(target))
         table = collect_file(path, model or path.resolve().parent.name)
     else:
-        found = find_run(target, runs_dir_of(site, site_overrides))
+        runs_dir = runs_dir_of(site, site_overrides)
+        found = find_run(target, runs_dir) if target else latest_run(runs_dir)
         table = collect_run(found)
         written = [found.results_csv, found.results_plot]
     if output is not None:

@@ -30,6 +30,8 @@ class Answers:
         self.path = path
         self._where: dict[str, int] = {}
         self._end = 0
+        self.errors = 0
+        """Rows with an error that this process has appended."""
         self._file: IO[bytes] | None = None
         if path.is_file():
             self._read_index()
@@ -66,6 +68,7 @@ class Answers:
         # A row with an error has its place too: in this process it is the item's answer.
         self._where[row["id"]] = self._end
         self._end += len(line)
+        self.errors += "error" in row
 
     def close(self) -> None:
         """Close the file for writing; `append` opens it again."""

@@ -196,9 +196,10 @@ class CellWork:
         found = gates.Verdict(warnings=list(outcome.warnings))
         for tally in outcome.tallies:
             found.join(gates.judge_answers(tally, expected, limits))
-        if outcome.reason and not found.reasons:
-            found.reasons.append(outcome.reason)
-        if outcome.metrics:
+        if not outcome.metrics:
+            found.reasons = [outcome.reason or "there are no metrics"]
+        else:
+            found.reasons += [outcome.reason] if outcome.reason else []
             own = outcome.metrics.get(self.cell.benchmark, {})
             found.join(gates.judge_metrics(self.benchmark, own, expected, limits))
         if self.model is not None:

@@ -39,6 +39,11 @@ class Evaluator(Protocol):
         """`builtin`, `nemo-skills` or `lm-eval`."""
         ...
 
+    @property
+    def failed_requests(self) -> int:
+        """Of the last `run`: requests that got no answer; 0 where that cannot be told."""
+        ...
+
     def prepare(self) -> None:
         """See that all is on disk that `run` and `metrics` need.
 

@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
@@ -17,11 +17,13 @@ from harness.benchmarks.registry import BENCHMARKS
 from harness.compute.evaluate.cell import CellWork
 from harness.compute.evaluate.judge import Judge, judge_of
 from harness.compute.evaluate.provenance import engine_version, template_sha256
+from harness.compute.evaluate.restart import generate_all
+from harness.compute.serve.launch import server_request, wrapper
 from harness.compute.serve.request import ServeRequest
-from harness.compute.serve.server import serve, watch
+from harness.compute.serve.server import serve
 from harness.config.evaluation import EvaluationSpec
 from harness.config.load import PROJECT_ROOT, load_site, load_spec
-from harness.config.site import Role, Site
+from harness.config.site import Site
 from harness.config.spec import Spec
 from harness.errors import HarnessError, ServerError
 from harness.plan import Cell
@@ -29,7 +31,6 @@ from harness.runs.checkpoints import ADAPTER_CONFIG, fingerprint, is_adapter, re
 from harness.runs.files import read_json, utc_now, write_json
 from harness.runs.metrics import TaskRecord, read_metrics, write_task
 from harness.runs.paths import BASE, RunPaths
-from harness.scheduling.environments import wrap
 from harness.scheduling.manifest import read_manifest
 from harness.scheduling.release import checkpoints_dir
 from harness.scheduling.shell import call
@@ -74,12 +75,8 @@ def run(run: RunPaths, job_name: str, task: int) -> str:
             served = served_folder(site, model)
             for cell_work in asking:
                 cell_work.served_fingerprint = fingerprint(served)
-            with (
-                serve(serve_request(run, spec, site, cells[0], model, served)) as server,
-                watch(server, on_failure=lambda error: print(error, file=sys.stderr)),
-            ):
-                for cell_work in asking:
-                    cell_work.generate(server)
+            request = serve_request(run, spec, site, cells[0], model, served)
+            generate_all(asking, request, _evaluation(spec).server.restarts)
         # The judged ones last: a judge that fails costs no other cell its grades.
         todo.sort(key=lambda w: w.judge is not None)
         with judge or nullcontext():
@@ -124,7 +121,7 @@ def served_folder(site: Site, model: Path) -> Path:
     )
     base = read_json(model / ADAPTER_CONFIG).get("base_model_name_or_path")
     argv = ["python", "-m", "harness.compute.train.merge", str(model)]
-    argv = _wrapper(site, "train", [str(PROJECT_ROOT), str(model), str(base)])(argv)
+    argv = wrapper(site, "train", [str(PROJECT_ROOT), str(model), str(base)])(argv)
     env = {**os.environ, "PYTHONPATH": f"{PROJECT_ROOT}:{os.environ.get('PYTHONPATH', '')}"}
     return Path(call(argv, timeout=_MERGE_S, env=env).splitlines()[-1])
 
@@ -136,22 +133,14 @@ def serve_request(
     evaluation = _evaluation(spec)
     server = evaluation.server
     sampling = evaluation.sampling
-    return ServeRequest(
-        engine=server.engine,
-        model=str(served),
+    return server_request(
+        server,
+        site,
+        served,
+        mounts=[str(run.root)],
         served_name=f"{run.name}/{cell.checkpoint}@{fingerprint(model)}",
-        tensor_parallel=server.tensor_parallel,
-        data_parallel=server.data_parallel,
-        max_model_len=server.max_model_len,
-        dtype=server.dtype,
-        gpu_memory_utilization=server.gpu_memory_utilization,
         # A checkpoint holds the template that it was trained with; the base model may not.
         chat_template=spec.train.chat_template_path if cell.checkpoint == BASE else None,
-        reasoning_parser=server.reasoning_parser,
-        extra_flags=server.flags,
-        preferred_port=server.port,
-        ready_timeout_s=server.ready_timeout_minutes * 60,
-        wrap=_wrapper(site, server.engine, [str(run.root), str(PROJECT_ROOT), str(served)]),
         log_path=run.cell(cell.checkpoint, cell.benchmark).server_log,
         probe_body={
             "temperature": sampling.temperature,
@@ -169,39 +158,16 @@ def _judge(run: RunPaths, spec: Spec, site: Site, cells: tuple[Cell, ...]) -> Ju
     asked = _evaluation(spec).judge
     if asked is None or asked.serve is None:
         return judge_of(asked)
-    model, server = _local(asked.serve.model), asked.serve.server
-    request = ServeRequest(
-        engine=server.engine,
-        model=str(model),
+    model = _local(asked.serve.model)
+    request = server_request(
+        asked.serve.server,
+        site,
+        model,
+        mounts=[str(run.root)],
         served_name=f"{model.name}@{fingerprint(model)}",
-        tensor_parallel=server.tensor_parallel,
-        data_parallel=server.data_parallel,
-        max_model_len=server.max_model_len,
-        dtype=server.dtype,
-        gpu_memory_utilization=server.gpu_memory_utilization,
-        reasoning_parser=server.reasoning_parser,
-        extra_flags=server.flags,
-        preferred_port=server.port,
-        ready_timeout_s=server.ready_timeout_minutes * 60,
-        wrap=_wrapper(site, server.engine, [str(run.root), str(PROJECT_ROOT), str(model)]),
         log_path=run.cell(judged[0].checkpoint, judged[0].benchmark).judge_log,
     )
     return judge_of(asked, request.served_name, lambda: serve(request))
-
-
-def _wrapper(site: Site, role: Role, mounts: list[str]) -> Callable[[list[str]], list[str]]:
-    environment = site.environment(role)
-
-    def wrapped(argv: list[str]) -> list[str]:
-        variables = dict(environment.variables)
-        if not environment.activate and not environment.container:
-            # The submitting Python's own programs, whether or not its environment is activated.
-            path = os.environ.get("PATH", os.defpath)
-            variables.setdefault("PATH", f"{Path(sys.executable).parent}:{path}")
-        prefix = [f"{name}={value}" for name, value in variables.items()]
-        return [*(["env", *prefix] if prefix else []), *wrap(environment, argv, mounts)]
-
-    return wrapped
 
 
 def _evaluation(spec: Spec) -> EvaluationSpec:
@@ -228,7 +194,7 @@ def _cell_works(
             template_sha256=template_sha256(
                 model, spec.train.chat_template_path if cell.checkpoint == BASE else None
             ),
-            engine_version=partial(engine_version, engine, wrap=_wrapper(site, engine, [])),
+            engine_version=partial(engine_version, engine, wrap=wrapper(site, engine, [])),
         )
         for cell in cells
     ]

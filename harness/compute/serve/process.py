@@ -43,10 +43,9 @@ class ServerProcess:
         *,
         marker: str,
         secrets: Sequence[str] = (),
-        remove: Sequence[Path] = (),
         grace_s: float = GRACE_S,
     ) -> None:
-        """Start `argv`. `remove` are files that must not outlive the server.
+        """Start `argv`.
 
         Raises ServerError when the command cannot be executed.
         """
@@ -73,7 +72,6 @@ class ServerProcess:
             "argv": list(argv),
             "log": str(log_path.absolute()),
             "secrets": list(secrets),
-            "remove": [str(path) for path in remove],
             "grace_s": grace_s,
         }
         try:

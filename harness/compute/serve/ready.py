@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,6 +67,8 @@ class Probe:
     model: str
     checks_key: bool
     lists_model: bool
+    adapters: Sequence[str]
+    """Names of LoRA adapters that must be served beside it."""
     body: Mapping[str, Any]
     """Further fields of the chat completion."""
     request_s: float
@@ -98,8 +100,9 @@ class Probe:
             names = [entry["id"] for entry in answer.json()["data"]]
         except (ValueError, KeyError, TypeError) as error:
             raise ServerError(f"/v1/models is not understood: {answer.text[:500]}") from error
-        if self.model not in names:
-            raise ServerError(f"the server has the models {names}, not {self.model!r}")
+        for name in (self.model, *self.adapters):
+            if name not in names:
+                raise ServerError(f"the server has the models {names}, not {name!r}")
         if self.checks_key:
             with client(None) as http:
                 refused = http.get(url).status_code

@@ -51,6 +51,8 @@ class ServeRequest:
     chat_template: str | None = None
     """Path of a jinja file that replaces the checkpoint's own template."""
     reasoning_parser: str | None = None
+    lora_adapters: Mapping[str, str] = field(default_factory=dict)
+    """LoRA adapters beside the model: the name that clients use -> folder."""
     extra_flags: Mapping[str, FlagValue] = field(default_factory=dict)
     """Any further flag of the engine by its name; None leaves it out, False negates it."""
     host: str = "127.0.0.1"
@@ -60,6 +62,8 @@ class ServeRequest:
     wrap: Callable[[list[str]], list[str]] = unchanged
     """Puts the command into the role's environment: activation, container."""
     log_path: Path
+    api_key: str | None = field(default=None, repr=False)
+    """None: a random one."""
     probe_body: Mapping[str, object] = field(default_factory=dict)
     """Further fields of the readiness check's chat completion, e.g. the sampling settings."""
 
@@ -99,8 +103,6 @@ class Engine:
     lists_model: bool
     """Whether /v1/models names what is served. Where not, a request for another model must be
     refused with a message that names the folder (see ready.py)."""
-    key_file: Callable[[ServeRequest], Path] | None = None
-    """Where an engine takes its key only from a file: that file (mode 600, removed once read)."""
 
 
 def given(flags: Mapping[str, FlagValue]) -> list[str]:

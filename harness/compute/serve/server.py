@@ -79,6 +79,19 @@ class RunningServer:
         if reason is not None:
             raise ServerError(with_tail(reason, self._process), self.log_path)
 
+    def raise_if_sick(self) -> None:
+        """The same, also when /health does not answer 200 now: for use after failed requests."""
+        self.raise_if_dead()
+        try:
+            with client(None) as http:
+                code = http.get(health_url(self.base_url)).status_code
+            if code == 200:
+                return
+            reason = f"requests fail and /health answers {code}"
+        except httpx.HTTPError as error:
+            reason = f"requests fail and /health does not answer ({error or type(error).__name__})"
+        raise ServerError(with_tail(reason, self._process), self.log_path)
+
 
 def with_tail(reason: str, process: ServerProcess) -> str:
     """The reason, then the server's last 30 lines."""
@@ -116,23 +129,18 @@ def serve(request: ServeRequest) -> Iterator[RunningServer]:
 @contextmanager
 def _started(request: ServeRequest, engine: Engine, ports: Ports) -> Iterator[RunningServer]:
     """One attempt on given ports; raises PortTaken where another may succeed."""
-    api_key = secrets.token_urlsafe(32)
+    api_key = request.api_key or secrets.token_urlsafe(32)
     argv = request.wrap(command(request, ports))
     environ = {name: text for name, text in os.environ.items() if name not in FOREIGN_VARIABLES}
     environ |= environment(request, ports, api_key)
-    key_file = engine.key_file(request) if engine.key_file else None
     began = time.monotonic()
     with ExitStack() as stack:
-        if key_file is not None:
-            stack.callback(key_file.unlink, missing_ok=True)
-            _write_key(key_file, api_key)
         process = ServerProcess(
             argv,
             environ,
             request.log_path,
             marker=secrets.token_hex(8),
             secrets=[api_key],
-            remove=[key_file] if key_file else [],
         )
         stack.callback(process.stop)
         base_url = f"http://{request.client_host}:{ports.http}/v1"
@@ -144,6 +152,7 @@ def _started(request: ServeRequest, engine: Engine, ports: Ports) -> Iterator[Ru
             model=engine.model_name(request),
             checks_key=engine.checks_key,
             lists_model=engine.lists_model,
+            adapters=tuple(request.lora_adapters),
             body=request.probe_body,
             request_s=request.ready_timeout_s,
         )
@@ -157,8 +166,6 @@ def _started(request: ServeRequest, engine: Engine, ports: Ports) -> Iterator[Ru
             raise _explained(error, process) from error
         seconds = time.monotonic() - began
         print(f"{name}: ready after {seconds:.1f} s", flush=True)
-        if key_file is not None:
-            key_file.unlink(missing_ok=True)
         yield RunningServer(
             base_url=base_url,
             api_key=api_key,
@@ -178,15 +185,6 @@ def _explained(error: ServerError, process: ServerProcess) -> ServerError:
     code = "" if process.exit_code is None or not ended else f" (exit code {process.exit_code})"
     kind = PortTaken if taken else ServerError
     return kind(with_tail(f"{error}{code}", process), process.log_path)
-
-
-def _write_key(path: Path, api_key: str) -> None:
-    """A YAML file of one line that only its owner may read, from its first byte on."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.unlink(missing_ok=True)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(f'api-key: "{api_key}"\n')
 
 
 @contextmanager
@@ -221,15 +219,16 @@ def _look_after(
     hang_s: float,
     over: threading.Event,
 ) -> None:
-    last_answer = time.monotonic()
-    with client(None, timeout_s=min(REQUEST_S, hang_s)) as http:
-        while not over.wait(interval_s):
+    deadline = time.monotonic() + hang_s
+    with client(None) as http:
+        while not over.wait(max(min(interval_s, deadline - time.monotonic()), 0)):
+            # One slow answer is enough, so a request may take all the time there is.
+            left = max(deadline - time.monotonic(), 0.1)
             with suppress(httpx.HTTPError):
-                if http.get(health_url(server.base_url)).status_code == 200:
-                    last_answer = time.monotonic()
-            silent = time.monotonic() - last_answer
-            if silent >= hang_s:
-                server._unhealthy = f"/health has not answered for {silent:.0f} s"
+                if http.get(health_url(server.base_url), timeout=left).status_code == 200:
+                    deadline = time.monotonic() + hang_s
+            if time.monotonic() >= deadline and not over.is_set():
+                server._unhealthy = f"/health has not answered for {hang_s:g} s"
             try:
                 server.raise_if_dead()
             except ServerError as error:

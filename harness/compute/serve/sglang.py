@@ -1,20 +1,29 @@
-"""`python -m sglang.launch_server`. Every flag here is checked against the real wheel's (0.5.23).
+"""SGLang's `python -m sglang.launch_server`. Every flag here is checked against the real wheel's
+(0.5.23).
 
 SGLang takes its key only as an argument or in a YAML file named by --config. The process list is
-open to everyone, so the key goes into a file of mode 600 beside the log, removed once the server
-is ready. It also logs all its settings, key included: supervisor.py blanks the key in the log.
+open to everyone, and a file would lie where others or a backup may read it. So the same module is
+started by a line of Python that takes the key from the environment and puts it into the arguments
+inside the process. SGLang also logs all its settings, key included: supervisor.py blanks the key.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
+import json
 
 from harness.compute.serve.ports import Ports
 from harness.compute.serve.request import Engine, ServeRequest, extra, given
 
+KEY_VARIABLE = "HARNESS_SGLANG_KEY"
+LAUNCH = (
+    "import os, runpy, sys; "
+    f"sys.argv += ['--api-key', os.environ.pop('{KEY_VARIABLE}')]; "
+    "runpy.run_module('sglang.launch_server', run_name='__main__', alter_sys=True)"
+)
+
 
 def command(request: ServeRequest, ports: Ports) -> list[str]:
-    """The argument list; the key is in the file that --config names."""
+    """The argument list; the key is not in it."""
     several = {
         "tp-size": request.tensor_parallel if request.tensor_parallel > 1 else None,
         "dp-size": request.data_parallel if request.data_parallel > 1 else None,
@@ -29,26 +38,24 @@ def command(request: ServeRequest, ports: Ports) -> list[str]:
         "chat-template": request.chat_template,
         "reasoning-parser": request.reasoning_parser,
     }
+    # argparse_actions.LoRAPathAction takes JSON, in which a path may hold anything.
+    adapters = [json.dumps({"lora_name": name, "lora_path": folder})
+                for name, folder in request.lora_adapters.items()]  # fmt: skip
     return [
-        *("python", "-m", "sglang.launch_server"),
-        *("--config", str(key_file(request))),
+        *("python", "-c", LAUNCH),
         *("--model-path", request.model, "--served-model-name", request.served_name),
         *("--host", request.host, "--port", str(ports.http)),
         *("--dtype", request.dtype),
         *given(several),
         *given(optional),
+        *(("--enable-lora", "--lora-paths", *adapters) if adapters else ()),
         *extra(request.extra_flags, negate=False),
     ]
 
 
 def environment(request: ServeRequest, ports: Ports, api_key: str) -> dict[str, str]:
-    """First internal port; the key travels by `key_file`."""
-    return {"SGLANG_PORT": str(ports.internal)}
-
-
-def key_file(request: ServeRequest) -> Path:
-    """The --config file; SGLang wants the suffix .yaml."""
-    return request.log_path.absolute().with_name(f"{request.log_path.name}.key.yaml")
+    """Key and first internal port."""
+    return {KEY_VARIABLE: api_key, "SGLANG_PORT": str(ports.internal)}
 
 
 ENGINE = Engine(
@@ -59,5 +66,4 @@ ENGINE = Engine(
     model_name=lambda request: request.served_name,
     checks_key=True,
     lists_model=True,
-    key_file=key_file,
 )

@@ -230,9 +230,6 @@ def main() -> NoReturn:
     left = supervisor.stop()
     supervisor.log.pump()
     supervisor.log.flush()
-    for path in order["remove"]:
-        with contextlib.suppress(OSError):
-            os.unlink(path)
     tell({"code": supervisor.code, "left": left})
     sys.exit(1 if left else 0)
 

@@ -54,6 +54,7 @@ def refuse_unsupported(request: ServeRequest) -> None:
         "data_parallel": request.data_parallel > 1,
         "gpu_memory_utilization": request.gpu_memory_utilization is not None,
         "reasoning_parser": request.reasoning_parser is not None,
+        "lora_adapters": bool(request.lora_adapters),
     }
     wrong = [name for name, asked in lacking.items() if asked]
     if wrong:

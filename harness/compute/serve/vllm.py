@@ -6,8 +6,16 @@ The key (VLLM_API_KEY) guards the paths below /v1, /v2, /inference and /cohere. 
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 from harness.compute.serve.ports import Ports
 from harness.compute.serve.request import Engine, ServeRequest, extra, given
+from harness.errors import UserError
+from harness.runs.files import read_json
+
+MAX_LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
+"""vLLM 0.32, config/lora.py MaxLoRARanks."""
 
 
 def command(request: ServeRequest, ports: Ports) -> list[str]:
@@ -29,8 +37,31 @@ def command(request: ServeRequest, ports: Ports) -> list[str]:
         *("--dtype", request.dtype),
         *given(several),
         *given(optional),
+        *_lora(request),
         *extra(request.extra_flags, negate=True),
     ]
+
+
+def _lora(request: ServeRequest) -> list[str]:
+    """Adapters as JSON, in which a path may hold anything; room for the largest rank among them."""
+    if not request.lora_adapters:
+        return []
+    modules = [json.dumps({"name": name, "path": folder})
+               for name, folder in request.lora_adapters.items()]  # fmt: skip
+    largest = max(adapter_rank(Path(folder)) for folder in request.lora_adapters.values())
+    room = next((rank for rank in MAX_LORA_RANKS if rank >= largest), None)
+    if room is None:
+        raise UserError(f"vLLM takes LoRA ranks up to {MAX_LORA_RANKS[-1]}, not {largest}")
+    return ["--enable-lora", "--max-lora-rank", str(room), "--lora-modules", *modules]
+
+
+def adapter_rank(folder: Path) -> int:
+    """The rank in an adapter's adapter_config.json. Raises UserError when it says none."""
+    file = folder / "adapter_config.json"
+    rank = read_json(file).get("r") if file.is_file() else None
+    if not isinstance(rank, int):
+        raise UserError(f"{folder}: not a LoRA adapter (adapter_config.json with `r` is expected)")
+    return rank
 
 
 def environment(request: ServeRequest, ports: Ports, api_key: str) -> dict[str, str]:

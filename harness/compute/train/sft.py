@@ -35,6 +35,7 @@ from harness.compute.train.callbacks import RunLog, StopDiverged, StopRequest, S
 from harness.compute.train.data import link_dataset, load_rows
 from harness.compute.train.launch import ATTEMPT_VARIABLE
 from harness.compute.train.parallel import check_parallelism, prepare_sharding
+from harness.compute.train.record import record
 from harness.compute.train.resume import (
     check_resumable,
     is_finished,
@@ -74,6 +75,8 @@ def train(script: ScriptArguments, config: TrainingConfig, request: StopRequest)
             return
         say(f"going on from {checkpoint.name}")
 
+    # The arguments as given: below, and in the Trainer, some are filled in.
+    facts = record(script, config, template=template_text(script, config))
     rows, taken = load_rows(dataset_folder(script, config), script.dataset_split,
                             script.max_samples, config.seed)  # fmt: skip
     say(f"training on {taken}; {config.world_size} processes on {config.device.type}"
@@ -91,6 +94,7 @@ def train(script: ScriptArguments, config: TrainingConfig, request: StopRequest)
         callbacks=[stop, log, StopDiverged()],
         peft_config=adapter(script),
         on_checkpoint=release_hook(script),
+        facts=facts,
     )
     check_parallelism(trainer.accelerator, parallelism)
     if len(trainer.train_dataset) == 0:
@@ -134,6 +138,14 @@ def check_template(script: ScriptArguments, config: TrainingConfig) -> None:
             "{% generation %} markers, which assistant_only_loss needs; take one of "
             "templates/chat/, or set assistant_only_loss: false"
         )
+
+
+def template_text(script: ScriptArguments, config: TrainingConfig) -> str | None:
+    """The chat template that is trained with, and saved in each checkpoint."""
+    if config.chat_template_path is not None:
+        return Path(config.chat_template_path).read_text(encoding="utf-8")
+    text = AutoTokenizer.from_pretrained(script.model_name).chat_template
+    return text if isinstance(text, str) else None
 
 
 def run_files(script: ScriptArguments, config: TrainingConfig) -> tuple[Path, Path]:

@@ -13,6 +13,7 @@ from transformers import PreTrainedTokenizerBase, PrinterCallback
 from trl import SFTTrainer
 
 from harness.compute.train.callbacks import any_rank
+from harness.compute.train.end_token import template_end_token, with_end_token
 from harness.compute.train.parallel import launched_parallelism
 from harness.compute.train.resume import BatchFacts
 from harness.compute.train.weights import check_whole, trained_elements
@@ -21,18 +22,24 @@ from harness.runs.checkpoints import mark_complete
 from harness.runs.files import read_json
 from harness.runs.paths import checkpoint_name
 
-_PROBE = "PROBE"
-
 
 class CheckpointingTrainer(SFTTrainer):  # type: ignore[misc]
-    """Marks each checkpoint once every rank has written its part, then says so."""
+    """Marks each checkpoint once every rank has written its part, then says so.
+
+    `facts` go into each marker beside the trainer's own.
+    """
 
     def __init__(
-        self, *args: Any, on_checkpoint: Callable[[int], object] | None = None, **kwargs: Any
+        self,
+        *args: Any,
+        on_checkpoint: Callable[[int], object] | None = None,
+        facts: dict[str, Any] | None = None,
+        **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
         self.remove_callback(PrinterCallback)  # RunLog prints the same, once
         self._on_checkpoint = on_checkpoint
+        self._facts = facts or {}
         self._end_token = stop_at_template_end(self.model, self.processing_class)
         self._elements = trained_elements(self.model)
         self._adapter = hasattr(self.model, "peft_config")
@@ -69,6 +76,7 @@ class CheckpointingTrainer(SFTTrainer):  # type: ignore[misc]
             num_train_epochs=self.args.num_train_epochs,
             dtype=self._dtype,
             planned=planned,
+            **self._facts,
         )
         print(f"checkpoint-{step} is complete", flush=True)
         if planned and self._on_checkpoint is not None:
@@ -110,21 +118,6 @@ def batch_facts(args: Any) -> BatchFacts:
     )
 
 
-def template_end_token(tokenizer: PreTrainedTokenizerBase) -> int | None:
-    """Id of the token that ends an assistant's turn in the chat template; None without one.
-
-    It is the first special or added token after the content of a probe's last turn.
-    """
-    if not tokenizer.chat_template:
-        return None
-    probe = [{"role": "user", "content": "Q"}, {"role": "assistant", "content": _PROBE}]
-    text = tokenizer.apply_chat_template(probe, tokenize=False)
-    tail = str(text).rpartition(_PROBE)[2]
-    special = {*tokenizer.all_special_ids, *tokenizer.added_tokens_decoder}
-    ids = tokenizer(tail, add_special_tokens=False)["input_ids"]
-    return next((i for i in ids if i in special), None)
-
-
 def stop_at_template_end(model: Any, tokenizer: PreTrainedTokenizerBase) -> int | None:
     """Add the template's end token to `generation_config.eos_token_id`; returns it.
 
@@ -134,9 +127,8 @@ def stop_at_template_end(model: Any, tokenizer: PreTrainedTokenizerBase) -> int 
     if end is None:
         return None
     known = model.generation_config.eos_token_id
-    known = [] if known is None else [known] if isinstance(known, int) else list(known)
-    if end not in known:
-        model.generation_config.eos_token_id = [end, *known]
+    if end not in with_end_token(known, None):
+        model.generation_config.eos_token_id = with_end_token(known, end)
         # Else generate() may take the model config's single token again.
         model.generation_config._from_model_config = False
     return end

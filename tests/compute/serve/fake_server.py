@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import sys
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -17,6 +18,7 @@ from typing import Any
 OPTIONS: dict[str, Any] = json.loads(sys.argv[1])
 COMMAND = sys.argv[2:]
 STARTED = time.monotonic()
+HELD: list[socket.socket] = []
 
 
 def flag(name: str) -> str:
@@ -24,10 +26,9 @@ def flag(name: str) -> str:
 
 
 def own_key() -> str | None:
-    """As the engines take it: vLLM from the environment, SGLang from the file of --config."""
-    if "--config" in COMMAND:
-        return Path(flag("--config")).read_text().removeprefix('api-key: "').removesuffix('"\n')
-    return os.environ.get("VLLM_API_KEY")
+    """As the engines take it: vLLM from the environment, SGLang from its arguments (put there
+    inside the process, see sglang.LAUNCH)."""
+    return flag("--api-key") if "--api-key" in COMMAND else os.environ.get("VLLM_API_KEY")
 
 
 KEY = own_key()
@@ -70,7 +71,8 @@ class Handler(BaseHTTPRequestHandler):
             while hang_file and Path(hang_file).exists():
                 time.sleep(0.05)
             late = time.monotonic() - STARTED < OPTIONS.get("healthy_after", 0)
-            self.reply(503 if late else 200, {})
+            sick = Path(OPTIONS.get("sick_file", "/nonexistent")).exists()
+            self.reply(503 if late or sick else 200, {})
         elif self.allowed():
             name = OPTIONS.get("model", flag("--served-model-name"))
             self.reply(200, {"data": [{"id": name}]})
@@ -81,9 +83,22 @@ class Handler(BaseHTTPRequestHandler):
             print("engine core died", flush=True)
             os._exit(7)
         if self.allowed():
-            code = OPTIONS.get("completion", 200)
-            message = {"role": "assistant", "content": "hello", "asked": json.loads(body)}
-            self.reply(code, {"choices": [{"message": message}]})
+            sick = Path(OPTIONS.get("sick_file", "/nonexistent")).exists()
+            code = 500 if sick else OPTIONS.get("completion", 200)
+            time.sleep(OPTIONS.get("slow", 0))
+            asked = json.loads(body)
+            message = {"role": "assistant", "content": f"hello to {asked['messages']}"}
+            self.reply(
+                code,
+                {
+                    "id": "x",
+                    "object": "chat.completion",
+                    "created": 1,
+                    "model": asked.get("model"),
+                    "choices": [{"index": 0, "finish_reason": "stop", "message": message}],
+                    "usage": {"prompt_tokens": 3, "completion_tokens": 5, "total_tokens": 8},
+                },
+            )
 
 
 def main() -> None:
@@ -97,6 +112,14 @@ def main() -> None:
     if port == OPTIONS.get("taken"):
         print(f"OSError: [Errno 98] Address already in use: 127.0.0.1:{port}", flush=True)
         sys.exit(1)
+    if OPTIONS.get("internal"):
+        # As the engines do: torch.distributed's store, then ports among their own processes.
+        for name, count in (("MASTER_PORT", 1), ("VLLM_PORT", 8)):
+            for number in range(int(os.environ[name]), int(os.environ[name]) + count):
+                held = socket.socket()
+                held.bind(("", number))
+                held.listen()
+                HELD.append(held)
     if OPTIONS.get("never_open"):
         time.sleep(3600)
     ThreadingHTTPServer.allow_reuse_port = False

@@ -11,6 +11,7 @@ import pytest
 from harness.compute.serve import ServeRequest, command, environment
 from harness.compute.serve.engines import ENGINES
 from harness.compute.serve.ports import Ports
+from harness.compute.serve.sglang import LAUNCH
 from harness.errors import UserError
 
 PORTS = Ports(http=12738, torch=20001, internal=20002)
@@ -46,7 +47,7 @@ def test_vllm_is_told_everything_asked_for() -> None:
 def test_sglang_is_told_everything_asked_for() -> None:
     asked = request("sglang", tensor_parallel=2, max_model_len=4096, gpu_memory_utilization=0.8)
     assert command(asked, PORTS) == [
-        *("python", "-m", "sglang.launch_server", "--config", "/l/s.log.key.yaml"),
+        *("python", "-c", LAUNCH),
         *("--model-path", NASTY, "--served-model-name", "run/checkpoint-5@ab"),
         *("--host", "127.0.0.1", "--port", "12738", "--dtype", "bfloat16"),
         *("--tp-size", "2", "--nccl-port", "20001"),
@@ -58,6 +59,32 @@ def test_sglang_replicas_choose_their_own_nccl_ports() -> None:
     argv = command(request("sglang", data_parallel=2), PORTS)
     assert "--dp-size" in argv
     assert "--nccl-port" not in argv
+
+
+def adapter(folder: Path, rank: int) -> str:
+    folder.mkdir()
+    (folder / "adapter_config.json").write_text(json.dumps({"r": rank, "peft_type": "LORA"}))
+    return str(folder)
+
+
+def test_lora_adapters_go_to_the_engines_as_they_read_them(tmp_path: Path) -> None:
+    adapters = {"a": adapter(tmp_path / "one, two=3", 8), "b": adapter(tmp_path / "b", 24)}
+    argv = command(request("vllm", lora_adapters=adapters), PORTS)
+    assert argv[argv.index("--max-lora-rank") + 1] == "32"
+    modules = argv[argv.index("--lora-modules") + 1 :]
+    assert [json.loads(m) for m in modules[:2]] == [
+        {"name": name, "path": path} for name, path in adapters.items()
+    ]
+    argv = command(request("sglang", lora_adapters=adapters), PORTS)
+    assert "--enable-lora" in argv
+    assert [json.loads(m) for m in argv[argv.index("--lora-paths") + 1 :]] == [
+        {"lora_name": name, "lora_path": path} for name, path in adapters.items()
+    ]
+
+
+def test_a_folder_that_is_no_adapter_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="not a LoRA adapter"):
+        command(request("vllm", lora_adapters={"a": str(tmp_path)}), PORTS)
 
 
 def test_an_sglang_switch_that_is_false_is_left_out() -> None:
@@ -84,6 +111,7 @@ def test_transformers_serve_is_pinned_to_the_folder(tmp_path: Path) -> None:
         {"max_model_len": 4096},
         {"tensor_parallel": 2},
         {"reasoning_parser": "qwen3"},
+        {"lora_adapters": {"a": "/a"}},
         {"gpu_memory_utilization": 0.9},
         {"host": "0.0.0.0"},
         {"model": "/runs/a@b/checkpoint-5"},
@@ -99,7 +127,8 @@ def test_transformers_serve_refuses_what_it_cannot_do(change: dict[str, Any]) ->
 def test_the_key_travels_in_no_argument(engine: str) -> None:
     asked = request(engine)
     assert "secret" not in " ".join(command(asked, PORTS))
-    assert ("secret" in environment(asked, PORTS, "secret").values()) == (engine == "vllm")
+    travels = "secret" in environment(asked, PORTS, "secret").values()
+    assert travels == (engine != "transformers")
 
 
 def test_internal_ports_come_from_the_block() -> None:

@@ -22,6 +22,7 @@ import pytest
 
 from harness.compute.serve import ServeRequest, ports, ready, serve, watch
 from harness.compute.serve.process import ServerProcess
+from harness.compute.serve.sglang import KEY_VARIABLE
 from harness.errors import ServerError
 
 FAKE = Path(__file__).with_name("fake_server.py")
@@ -100,31 +101,76 @@ def test_the_key_is_in_no_argument_and_not_in_the_log(tmp_path: Path) -> None:
     assert stat.S_IMODE(server.log_path.stat().st_mode) == 0o600
 
 
-def test_sglangs_key_file_is_private_and_gone_once_the_server_is_ready(tmp_path: Path) -> None:
-    modes = []
-
-    def wrap(argv: list[str]) -> list[str]:
-        # By the time of the wrap the file is not there yet; the server reads it at its start.
-        key_file = argv[argv.index("--config") + 1]
-        code = "import os, sys; print(oct(os.stat(sys.argv[1]).st_mode), flush=True)\n"
-        code += "os.execv(sys.executable, [sys.executable, *sys.argv[2:]])"
-        modes.append(Path(key_file))
-        return [sys.executable, "-c", code, key_file, str(FAKE), "{}", *argv]
-
+def test_sglang_gets_its_key_in_no_argument_and_from_no_file(tmp_path: Path) -> None:
+    """Our real launch line, with a module in the place of sglang.launch_server."""
+    (tmp_path / "sglang").mkdir()
+    (tmp_path / "sglang" / "launch_server.py").write_text(
+        f"import os, runpy, sys; assert '{KEY_VARIABLE}' not in os.environ\n"
+        f"sys.argv[1:] = ['{{}}', *sys.argv[1:]]\nrunpy.run_path({str(FAKE)!r}, run_name='__main__')"
+    )
     asked = ServeRequest(
         engine="sglang",
         model="/models/checkpoint-500",
         served_name="run/checkpoint-500",
         ready_timeout_s=20,
-        wrap=wrap,
-        log_path=tmp_path / "server.log",
+        wrap=lambda argv: ["env", f"PYTHONPATH={tmp_path}", sys.executable, *argv[1:]],
+        log_path=tmp_path / "logs" / "server.log",
     )
     with serve(asked) as server:
-        assert not modes[0].exists()
+        shown = " ".join(psutil.Process(server.pid).cmdline())
+        assert "sglang.launch_server" in shown
+        assert server.api_key not in shown
+        assert [path.name for path in (tmp_path / "logs").iterdir()] == ["server.log"]
         log = server.log_path.read_text()
-        assert "0o100600" in log
         assert "key in the log: ***" in log
         assert server.api_key not in log
+
+
+def test_without_the_key_another_process_gets_401(tmp_path: Path) -> None:
+    program = (
+        "import httpx, sys; url, key = sys.argv[1], sys.stdin.read()\n"
+        "for head in ({}, {'Authorization': 'Bearer guess'}, {'Authorization': f'Bearer {key}'}):\n"
+        "    print(httpx.get(f'{url}/models', headers=head, trust_env=False).status_code)"
+    )
+    with serve(request(tmp_path)) as server:
+        other = subprocess.run(
+            [sys.executable, "-c", program, server.base_url],
+            input=server.api_key, capture_output=True, text=True, check=True,
+        )  # fmt: skip
+    assert other.stdout.split() == ["401", "401", "200"]
+
+
+def test_eight_tasks_at_once_on_one_node_never_collide(tmp_path: Path) -> None:
+    """Eight processes, as the tasks of one array; each server binds HTTP and internal ports."""
+    program = """
+        import json, os, sys, time
+        from pathlib import Path
+        from harness.compute.serve import serve
+        from tests.compute.serve.test_server import request
+        folder = Path(sys.argv[1])
+        with serve(request(folder, preferred=int(sys.argv[2]), internal=True)) as server:
+            (folder / "url").write_text(server.base_url)
+            while len(list(folder.parent.glob("*/url"))) < 8:
+                time.sleep(0.1)
+    """
+    with ports.reserve() as free:
+        preferred = str(free.http)
+    tasks = []
+    for index in range(8):
+        folder = tmp_path / str(index)
+        folder.mkdir()
+        slurm = {"SLURM_JOB_ID": str(900 + index), "SLURM_ARRAY_TASK_ID": str(index)}
+        argv = [sys.executable, "-c", textwrap.dedent(program), str(folder), preferred]
+        tasks.append(subprocess.Popen(argv, cwd=ROOT, env={**os.environ, **slurm}))
+    try:
+        assert [task.wait(timeout=120) for task in tasks] == [0] * 8
+    finally:
+        for task in tasks:
+            task.kill()
+            task.wait()
+    urls = [(tmp_path / str(index) / "url").read_text() for index in range(8)]
+    assert len(set(urls)) == 8
+    assert sum(f":{preferred}/" in url for url in urls) == 1
 
 
 def test_each_server_has_a_key_of_its_own_and_ports_of_its_own(tmp_path: Path) -> None:
@@ -375,6 +421,34 @@ def test_the_watch_gives_up_a_server_that_hangs(tmp_path: Path) -> None:
         with pytest.raises(ServerError, match="/health has not answered"):
             server.raise_if_dead()
         hang.unlink()
+
+
+def test_a_stopped_server_is_noticed_in_time_and_killed_with_its_children(tmp_path: Path) -> None:
+    seen, note = threading.Event(), tmp_path / "daemon.pid"
+    with (
+        serve(request(tmp_path, daemon=str(note))) as server,
+        watch(server, lambda error: seen.set(), interval_s=0.5, hang_s=3.0),
+    ):
+        process = psutil.Process(server.pid)
+        for each in (process, *process.children(recursive=True)):
+            each.send_signal(signal.SIGSTOP)
+        stopped = time.monotonic()
+        assert seen.wait(10)
+        assert time.monotonic() - stopped <= 3.5
+        with pytest.raises(ServerError, match="/health has not answered for 3 s"):
+            server.raise_if_dead()
+        object.__setattr__(server._process, "grace_s", 0.5)
+    assert gone(server.pid, 0.1)
+    assert gone(int(note.read_text()), 0.1)
+
+
+def test_failed_requests_of_a_sick_server_are_the_servers(tmp_path: Path) -> None:
+    hang = tmp_path / "sick"
+    with serve(request(tmp_path, sick_file=str(hang))) as server:
+        server.raise_if_sick()
+        hang.touch()
+        with pytest.raises(ServerError, match="requests fail and /health answers 503"):
+            server.raise_if_sick()
 
 
 def test_no_zombie_is_left_to_us(tmp_path: Path) -> None:

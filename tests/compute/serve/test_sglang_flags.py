@@ -12,6 +12,7 @@ from types import ModuleType
 import pytest
 
 from harness.compute.serve import ServeRequest, command
+from harness.compute.serve.sglang import LAUNCH
 
 CAPTURED = Path(__file__).parents[2] / "captured"
 VERSION = "0.5.23"
@@ -41,12 +42,14 @@ def test_each_flag_of_our_command_is_defined_there(replicas: int) -> None:
             gpu_memory_utilization=0.8,
             chat_template="/templates/qwen3.jinja",
             reasoning_parser="qwen3",
+            lora_adapters={"a": "/adapters/a"},
             log_path=Path("server.log"),
         ),
         12000,
     )
-    used = {word for word in argv if word.startswith("--")}
-    assert len(used) >= 11
+    used = {word for word in argv if word.startswith("--")} | {"--api-key"}  # see LAUNCH
+    assert "--api-key" in LAUNCH
+    assert len(used) >= 13
     assert used <= set(json.loads(RECORDING.read_text()))
 
 

@@ -58,6 +58,11 @@ class BuiltinEvaluator:
         """The items asked. Raises EvaluationError when the benchmark is not prepared."""
         return open_items(self.benchmarks_dir, self.benchmark.name, self.evaluation.max_items)
 
+    @property
+    def failed_requests(self) -> int:
+        """See `Evaluator.failed_requests`."""
+        return sum(answers.errors for answers in self._answers)
+
     def prepare(self) -> None:
         """See `Evaluator.prepare`."""
         name = self.benchmark.name

@@ -88,6 +88,8 @@ def answered(work: CellWork) -> list[dict[str, Any]]:
 
 
 def judge_cell(work: CellWork) -> str:
+    if not work.paths.partial().is_file():
+        work._reopen()
     work.generate(None)  # no server of the candidate's is needed
     return work.grade()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -50,7 +51,7 @@ def test_a_served_judge_runs_only_while_it_is_asked(tmp_path: Path) -> None:
     judge = _judge(run, spec, Site(), (Cell(checkpoint="base", benchmark="arena-hard"),))
     assert judge is not None
     work = cell(tmp_path, tmp_path / "benchmarks", spec.evaluation.judge, n=3)
-    work.judge = judge
+    work = replace(work, judge=judge)
     children = psutil.Process().children(recursive=True)
     with judge:
         assert psutil.Process().children(recursive=True) == children  # nobody has asked yet
@@ -63,7 +64,7 @@ def test_a_served_judge_runs_only_while_it_is_asked(tmp_path: Path) -> None:
     assert len(work.paths.judgements.read_text().splitlines()) == 6
     assert run.cell("base", "arena-hard").judge_log.is_file()
     work = cell(tmp_path, tmp_path / "benchmarks", spec.evaluation.judge, n=3)
-    work.judge = judge
+    work = replace(work, judge=judge)
     with judge:  # all is there: the server is not started again
         assert judge_cell(work) == "invalid"
         assert len(psutil.Process().children(recursive=True)) == len(children)

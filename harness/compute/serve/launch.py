@@ -1,0 +1,56 @@
+"""From the spec's server to a request: the part that evaluation tasks and `serve` share."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from harness.compute.serve.request import ServeRequest
+from harness.config.load import PROJECT_ROOT
+from harness.config.server import ServerSpec
+from harness.config.site import Role, Site
+from harness.runs.models import model_limit
+from harness.scheduling.environments import wrap
+
+
+def server_request(
+    server: ServerSpec, site: Site, model: Path, mounts: list[str], **fields: Any
+) -> ServeRequest:
+    """A request for `model` as `server` says; `fields` are the request's others.
+
+    `mounts` are further folders that a container must see.
+    """
+    return ServeRequest(
+        engine=server.engine,
+        model=str(model),
+        tensor_parallel=server.tensor_parallel_size,
+        data_parallel=server.data_parallel_size,
+        max_model_len=server.context(model_limit(model)),
+        dtype=server.dtype,
+        gpu_memory_utilization=server.gpu_memory_utilization,
+        reasoning_parser=server.reasoning_parser,
+        extra_flags=server.flags,
+        preferred_port=server.port,
+        ready_timeout_s=server.ready_timeout_minutes * 60,
+        wrap=wrapper(site, server.engine, [str(PROJECT_ROOT), str(model), *mounts]),
+        **fields,
+    )
+
+
+def wrapper(site: Site, role: Role, mounts: list[str]) -> Callable[[list[str]], list[str]]:
+    """What puts a command into the environment of a role."""
+    environment = site.environment(role)
+
+    def wrapped(argv: list[str]) -> list[str]:
+        variables = dict(environment.variables)
+        if not environment.activate and not environment.container:
+            # The submitting Python's own programs, whether or not its environment is activated.
+            path = os.environ.get("PATH", os.defpath)
+            variables.setdefault("PATH", f"{Path(sys.executable).parent}:{path}")
+        prefix = [f"{name}={value}" for name, value in variables.items()]
+        return [*(["env", *prefix] if prefix else []), *wrap(environment, argv, mounts)]
+
+    return wrapped
