@@ -72,39 +72,63 @@ def collect(
 
 
 def grade(
-    benchmark: Annotated[str, typer.Argument(metavar="BENCHMARK", help="As `prepare --list` names it.")],
+    benchmark: Annotated[
+        str, typer.Argument(metavar="BENCHMARK", help="As `prepare --list` names it.")
+    ],
     answers: Annotated[
-        Path, typer.Argument(metavar="ANSWERS.jsonl", help="Rows with `id` and `response`; our own output files; NeMo-Skills'.")
+        list[Path],
+        typer.Argument(
+            metavar="ANSWERS.jsonl…",
+            help="Rows with `id` and `response`, our own output files, or NeMo-Skills'; one file "
+            "for each repeat.",
+        ),
     ],
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="JSONL", help="Default: ANSWERS.graded.jsonl.")
+        Path | None,
+        typer.Option("--output", "-o", metavar="JSONL", help="Default: ANSWERS.graded.jsonl."),
     ] = None,
     allow_unsandboxed_code: Annotated[
-        bool, typer.Option("--allow-unsandboxed-code", help="Where there is no sandbox: only in throw-away containers.")
+        bool,
+        typer.Option(
+            "--allow-unsandboxed-code",
+            help="Where there is no sandbox: only in throw-away containers.",
+        ),
     ] = False,
     site: SiteFile = None,
     site_overrides: SetSite = None,
     as_json: AsJson = False,
-) -> None:  # fmt: skip
+) -> None:
     """Grade saved answers again, without a server: each row comes back with `grade`.
 
     The metrics go to <output>.metrics.json.
 
-    Example: python -m harness grade gsm8k answers.jsonl -o graded.jsonl
+    Examples: python -m harness grade gsm8k answers.jsonl -o graded.jsonl
+              python -m harness grade gsm8k output-rs0.jsonl output-rs1.jsonl
     """
-    from harness.compute.evaluate.grade import benchmark_named, grade_file
+    from harness.compute.evaluate.grade import Grading, benchmark_named, graded_path
 
-    chosen = benchmark_named(benchmark)
     folder = Path(load_site(site, site_overrides).benchmarks_dir)
-    target = output or answers.with_name(f"{answers.name.removesuffix('.jsonl')}.graded.jsonl")
-    done = grade_file(chosen, answers, target, folder, allow_unsandboxed_code, say)
+    chosen = benchmark_named(benchmark)
+    if output is not None and len(answers) > 1:
+        raise UserError("--output names one file: several get ANSWERS.graded.jsonl each")
+    outputs = [output] if output else [graded_path(path) for path in answers]
+    if twice := {p for p in answers if answers.count(p) > 1}:
+        raise UserError(f"{twice.pop()}: given twice")
+    if output is not None and output.resolve() == answers[0].resolve():
+        raise UserError(f"{output}: would overwrite the answers: name another file")
+    try:
+        done = Grading(chosen, answers, outputs, folder, allow_unsandboxed_code, say).run()
+    except OSError as error:
+        raise UserError(f"{outputs[0]}: cannot be written: {error}") from None
+    for note in done.notes:
+        say(f"note: {note}")
     if as_json:
         print(json.dumps(done.metrics, indent=2))
         return
-    for metric, value in done.metrics[chosen.name]["pass@1"].items():
-        print(f"{metric:32} {value:.2f}" if isinstance(value, float) else f"{metric:32} {value}")
-    if done.from_rows:
-        say(
-            f"{done.from_rows} answers are of items that are not prepared: graded by their own reference"
-        )
-    print(f"{done.rows}\n{done.metrics_file}")
+    for aggregation, values in done.metrics[chosen.name].items():
+        for metric, value in values.items():
+            if isinstance(value, int | float):
+                shown = f"{value:.2f}" if isinstance(value, float) else str(value)
+                print(f"{aggregation + '/' + metric:44} {shown}")
+    for path in (*done.outputs, done.metrics_file):
+        print(path)

@@ -1,232 +1,181 @@
 """Grade saved answers again, without a server: our files, NeMo-Skills' files, or plain rows.
 
-A row holds the answer as `response` or `generation`, and says which item it answers: by `id`
-(`gsm8k/15`, `HumanEval/0`, `Mbpp/2`, `ifeval/1000`), by `task_id` or `key` as NeMo-Skills writes
-them, or by its question. What the prepared benchmark does not have comes from the row itself:
-`question` and `reference`, or the fields that NeMo-Skills leaves in its rows.
+A row holds the answer as `generation` or `response`. Which item it answers is found by known.py.
+Rows are read, graded and written a chunk at a time.
 """
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from harness.benchmarks.prepare import (
-    ground_truth_link,
-    is_prepared,
-    nltk_data,
-    open_items,
-)
-from harness.benchmarks.registry import BENCHMARKS, Benchmark, Item
-from harness.errors import EvaluationError, UserError
-from harness.runs.files import write_json, write_text
+from harness.benchmarks.items import Item
+from harness.benchmarks.prepare import ground_truth_link, nltk_data
+from harness.benchmarks.registry import BENCHMARKS, Benchmark
+from harness.compute.evaluate.answers import chunks, json_line
+from harness.compute.evaluate.builtin.aggregate import BenchmarkAggregator
+from harness.compute.evaluate.known import Known
+from harness.compute.evaluate.saved import SavedAnswers, response_of
+from harness.errors import EvaluationError, UserError, nearest
+from harness.runs.files import open_atomic, write_json
 from harness.runs.metrics import Metrics
 
 Row = dict[str, Any]
-_CHUNK = 200
-_FIELDS = {
+_CODE_CHUNK = 64
+_SHOWN = {
     "math": ("predicted_answer", "symbolic_correct"),
     "multiple_choice": ("predicted_answer", "symbolic_correct"),
     "ifeval": ("strict_eval", "loose_eval"),
 }
-_NEEDS = {
-    "math": ("expected_answer",),
-    "multiple_choice": ("expected_answer",),
-    "ifeval": ("instruction_id_list", "kwargs"),
-}
-"""What an item must have to be graded; code needs the prepared tests."""
+"""Fields of `grade`; of programs all that their grader tells."""
+_TIMING = ("num_generated_tokens", "generation_start_time", "generation_end_time")
 
 
-@dataclass(frozen=True)
+@dataclass
 class Graded:
     """What came of it."""
 
-    rows: Path
+    outputs: list[Path]
+    """For each file of answers its graded rows."""
     metrics_file: Path
     metrics: Metrics
-    from_rows: int
-    """Answers whose item is not in the prepared data, graded by what their row says."""
+    notes: list[str] = field(default_factory=list)
+    """What a reader of the metrics should know."""
 
 
-def grade_file(
-    benchmark: Benchmark, answers: Path, output: Path, benchmarks_dir: Path,
-    allow_unsandboxed: bool, report: Callable[[str], None],
-) -> Graded:  # fmt: skip
-    """Grade every row of a JSONL file, in its order; writes the rows and the metrics.
+@dataclass(frozen=True)
+class Grading:
+    """One call of `grade`."""
 
-    Raises UserError for a file or a row that cannot be graded (file:line, why), EvaluationError
-    when a grader cannot work.
-    """
-    rows = read_answers(answers)
-    known = Known(benchmark, benchmarks_dir)
-    items = [known.item(row, f"{answers}:{line}") for line, row in rows]
-    responses = [response_of(row, f"{answers}:{line}") for line, row in rows]
-    grades = _grade(benchmark, items, responses, benchmarks_dir, allow_unsandboxed, report)
-    graded = [
-        {**row, "grade": _shown(benchmark, grade)}
-        for (_, row), grade in zip(rows, grades, strict=True)
-    ]
-    from harness.compute.evaluate.builtin.aggregate import benchmark_metrics
+    benchmark: Benchmark
+    answers: Sequence[Path]
+    """One file, or one for each repeat: every file then answers the same items."""
+    outputs: Sequence[Path]
+    benchmarks_dir: Path
+    allow_unsandboxed: bool = False
+    report: Callable[[str], None] = print
 
-    samples = [{**_timing(row), **grade} for (_, row), grade in zip(rows, grades, strict=True)]
-    metrics = benchmark_metrics(benchmark.name, benchmark.grader, items, [samples])
-    write_text(output, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in graded))
-    metrics_file = output.with_name(f"{output.name}.metrics.json")
-    write_json(metrics_file, metrics)
-    return Graded(output, metrics_file, metrics, known.from_rows)
+    def run(self) -> Graded:
+        """Grade every row, in its order; write the rows and the metrics.
 
-
-def read_answers(path: Path) -> list[tuple[int, Row]]:
-    """(line number, row) of each row. Raises UserError, naming the line."""
-    found = []
-    try:
-        # Not splitlines(): it also splits at U+2028, which an answer may hold.
-        lines = path.read_text(encoding="utf-8").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read: {error}") from None
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except ValueError as error:
-            raise UserError(f"{path}:{number}: not JSON: {error}") from None
-        if not isinstance(row, dict):
-            raise UserError(f"{path}:{number}: an object is expected")
-        found.append((number, row))
-    if not found:
-        raise UserError(f"{path}: no answers in it")
-    return found
-
-
-def response_of(row: Row, where: str) -> str:
-    """The answer in a row. Raises UserError."""
-    for name in ("response", "generation"):
-        if name in row:
-            text = row[name]
-            if text is None or isinstance(text, str):
-                return text or ""
-            raise UserError(f"{where}: {name} is {type(text).__name__}; text is expected")
-    if "error" in row:  # one of our own rows whose request failed: an empty answer, graded wrong
-        return ""
-    raise UserError(f"{where}: neither `response` nor `generation` in it")
-
-
-class Known:
-    """The prepared items of a benchmark, found by id or by question."""
-
-    def __init__(self, benchmark: Benchmark, benchmarks_dir: Path) -> None:
-        self._benchmark = benchmark
-        self.from_rows = 0
-        items: Sequence[Item] = ()
-        if is_prepared(benchmarks_dir, benchmark.name):
-            items = open_items(benchmarks_dir, benchmark.name)
-        elif benchmark.generate is not None:
-            items = benchmark.generate()
-        elif benchmark.runs_code:
-            raise UserError(
-                f"{benchmark.name} is graded by its tests, which are not prepared in "
-                f"{benchmarks_dir}: python -m harness prepare {benchmark.name}"
+        Nothing is written when a row cannot be graded. Raises UserError for a file or a row that
+        is not what it must be (file:line, why), EvaluationError when a grader cannot work.
+        """
+        known = Known(self.benchmark, self.benchmarks_dir)
+        files = [SavedAnswers(path) for path in self.answers]
+        found = [self._names(file, known) for file in files]
+        notes = known.notes(sum(map(len, files)))
+        if len(files) > 1:
+            _require_same_items(files, found)
+        elif repeated := len(found[0]) - len(set(found[0])):
+            notes.append(
+                f"{repeated} rows answer an item that another row answers, too; each counts as an "
+                "entry of its own. Repeated samples go into one file each: several files are "
+                "graded together"
             )
-        self._by_id = {str(item["id"]): item for item in items}
-        self._by_question = {_squeezed(item["question"]): item for item in items}
+        failed = sum(file.errors for file in files)
+        notes += [f"{failed} rows hold an error and no answer: graded as wrong"] if failed else []
+        metrics = self._grade(files, known)
+        metrics_file = self.outputs[0].with_name(f"{self.outputs[0].name}.metrics.json")
+        write_json(metrics_file, metrics)
+        return Graded(list(self.outputs), metrics_file, metrics, notes)
 
-    def item(self, row: Row, where: str) -> Item:
-        """The item that a row answers. Raises UserError when it cannot be told."""
-        question = row.get("question") or row.get("problem") or row.get("prompt")
-        found = None
-        for name in _names(row, self._benchmark):
-            found = found or self._by_id.get(name)
-        if found is None and isinstance(question, str):
-            found = self._by_question.get(_squeezed(question))
-        if found is not None:
-            return found
-        if self._benchmark.runs_code:
-            raise UserError(f"{where}: {row.get('id', row.get('task_id'))!r} is no task of "
-                            f"{self._benchmark.name}")  # fmt: skip
-        self.from_rows += 1
-        return self._own_item(row, question, where)
+    def _names(self, file: SavedAnswers, known: Known) -> list[str]:
+        """Which item each row answers; fails here rather than after minutes of grading."""
+        names = []
+        for where, row in file.rows():
+            names.append(str(known.item(row, where)["id"]))
+            file.errors += response_of(row, where) is None
+        return names
 
-    def _own_item(self, row: Row, question: Any, where: str) -> Item:
-        reference = row.get("reference")
-        if reference is not None and not isinstance(reference, Mapping):
-            # A bare reference is the expected answer itself.
-            reference = {"expected_answer": reference}
-        needed = _NEEDS[self._benchmark.grader]
-        fields = {**row, **(reference or {})}
-        missing = [name for name in needed if fields.get(name) is None]
-        if missing:
-            raise UserError(
-                f"{where}: {row.get('id', 'the row')!r} is not in the prepared {self._benchmark.name}, "
-                f"and the row has no reference with {', '.join(missing)}"
-            )
-        kept = (*needed, "subset_for_metrics", "key")
-        item = {name: fields[name] for name in kept if name in fields}
-        return {"id": row.get("id"), "question": question or "", "prompt": question or "", **item}
+    def _grade(self, files: Sequence[SavedAnswers], known: Known) -> Metrics:
+        grader = self._grader()
+        sums = BenchmarkAggregator(self.benchmark.name, self.benchmark.grader, len(files))
+        total, done = sum(map(len, files)), 0
+        size = _CODE_CHUNK if self.benchmark.runs_code else 1000
+        with ExitStack() as stack:
+            outs = [stack.enter_context(open_atomic(path)) for path in self.outputs]
+            for parts in zip(*(chunks(file.rows(), size) for file in files), strict=True):
+                items = [known.item(row, where) for where, row in parts[0]]
+                samples = []
+                for part, out in zip(parts, outs, strict=True):
+                    grades = self._graded(grader, items, part)
+                    for (_, row), grade in zip(part, grades, strict=True):
+                        out.write(json_line({**row, "grade": self._shown(grade)}))
+                    samples.append(
+                        [{**_timing(row), **g} for (_, row), g in zip(part, grades, strict=True)]
+                    )
+                    done += len(part)
+                    if total > size:
+                        self.report(f"{done:,} of {total:,} graded")
+                for item, rows in zip(items, zip(*samples, strict=True), strict=True):
+                    sums.add(item, rows)
+            return sums.metrics()
 
-
-def _names(row: Row, benchmark: Benchmark) -> Iterator[str]:
-    if row.get("id") is not None:
-        yield str(row["id"])
-    if row.get("task_id") is not None:
-        yield str(row["task_id"])
-    if row.get("key") is not None:
-        yield f"{benchmark.name}/{row['key']}"
-
-
-def _squeezed(text: str) -> str:
-    """A question without the differences in white space that formats make."""
-    return " ".join(text.split())
-
-
-def _grade(
-    benchmark: Benchmark, items: Sequence[Item], responses: Sequence[str], benchmarks_dir: Path,
-    allow_unsandboxed: bool, report: Callable[[str], None],
-) -> list[Row]:  # fmt: skip
-    from harness.compute.evaluate.builtin import GRADERS
-
-    options: dict[str, Any] = {}
-    if benchmark.runs_code:
-        options["ground_truth"] = ground_truth_link(benchmarks_dir, benchmark.name)
-        options["allow_unsandboxed"] = allow_unsandboxed
-    if nltk_data(benchmarks_dir).is_dir():
-        os.environ["NLTK_DATA"] = str(nltk_data(benchmarks_dir))
-    grader = GRADERS[benchmark.grader](**options)
-    grades: list[Row] = []
-    for start in range(0, len(items), _CHUNK):
-        part = slice(start, start + _CHUNK)
+    def _graded(
+        self, grader: Any, items: Sequence[Item], part: Sequence[tuple[str, Row]]
+    ) -> list[Row]:
+        responses = [response_of(row, where) or "" for where, row in part]
         try:
-            grades += grader.grade(items[part], responses[part], workers=os.cpu_count() or 2)
-        except (KeyError, TypeError, ValueError) as error:
+            grades: list[Row] = grader.grade(items, responses, workers=os.cpu_count() or 2)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise EvaluationError(
-                f"{benchmark.name}: rows {start + 1} to {start + len(items[part])} cannot be "
-                f"graded: {type(error).__name__}: {error}"
+                f"{part[0][0]} to {part[-1][0]}: a row's reference cannot be graded: "
+                f"{type(error).__name__}: {error}"
             ) from error
-        if len(items) > _CHUNK:
-            report(f"{len(grades):,} of {len(items):,} graded")
-    return grades
+        return grades
+
+    def _grader(self) -> Any:
+        from harness.compute.evaluate.builtin import GRADERS
+
+        options: dict[str, Any] = {}
+        if self.benchmark.runs_code:
+            options["ground_truth"] = ground_truth_link(self.benchmarks_dir, self.benchmark.name)
+            options["allow_unsandboxed"] = self.allow_unsandboxed
+        if nltk_data(self.benchmarks_dir).is_dir():
+            os.environ["NLTK_DATA"] = str(nltk_data(self.benchmarks_dir))
+        return GRADERS[self.benchmark.grader](**options)
+
+    def _shown(self, grade: Row) -> Row:
+        fields = _SHOWN.get(self.benchmark.grader)
+        return dict(grade) if fields is None else {name: grade[name] for name in fields}
 
 
-def _shown(benchmark: Benchmark, grade: Row) -> Row:
-    fields = _FIELDS.get(benchmark.grader)
-    return dict(grade) if fields is None else {name: grade[name] for name in fields}
+def _require_same_items(files: Sequence[SavedAnswers], found: Sequence[Sequence[str]]) -> None:
+    for file, names in zip(files, found, strict=True):
+        if len(set(names)) != len(names):
+            twice = next(name for name in names if names.count(name) > 1)
+            raise UserError(f"{file.path}: {twice} is answered twice")
+        if list(names) != list(found[0]):
+            raise UserError(
+                f"{file.path} does not answer the same items, in the same order, as "
+                f"{files[0].path}: repeats of a benchmark are expected"
+            )
 
 
 def _timing(row: Row) -> Row:
-    names = ("num_generated_tokens", "generation_start_time", "generation_end_time")
-    return {name: row[name] for name in names if isinstance(row.get(name), int | float)}
+    return {
+        name: row[name]
+        for name in _TIMING
+        if isinstance(row.get(name), int | float) and not isinstance(row[name], bool)
+    }
+
+
+def graded_path(answers: Path) -> Path:
+    """Where the graded rows of a file go unless the user says."""
+    return answers.with_name(f"{answers.name.removesuffix('.jsonl')}.graded.jsonl")
 
 
 def benchmark_named(name: str) -> Benchmark:
     """A benchmark whose answers can be graded here. Raises UserError with the nearest names."""
-    from harness.errors import nearest
-
     if name not in BENCHMARKS:
         raise UserError(
             f"unknown benchmark {name!r}{nearest(name, BENCHMARKS)}\nknown: {', '.join(BENCHMARKS)}"
         )
+    if BENCHMARKS[name].needs_judge:
+        raise UserError(f"{name} is graded by a judge, in an evaluation job (evaluation.judge)")
     return BENCHMARKS[name]
