@@ -26,6 +26,7 @@ for verb in (
     runs.check,
     runs.status,
     results.collect,
+    results.grade,
     runs.retry,
     runs.cancel,
     serve,

@@ -14,10 +14,11 @@ from typing import Any
 
 from filelock import FileLock
 
-from harness.benchmarks import judged
+from harness.benchmarks import judged, mmlu
+from harness.benchmarks.items import ItemFile
 from harness.benchmarks.registry import BENCHMARKS, Benchmark, Item
-from harness.errors import EvaluationError, UserError
-from harness.runs.files import write_text
+from harness.errors import EvaluationError, ResultError, UserError
+from harness.runs.files import read_json, utc_now, write_json, write_text
 
 FETCH_TIMEOUT_S = 60
 
@@ -25,6 +26,11 @@ FETCH_TIMEOUT_S = 60
 def prepared_file(benchmarks_dir: Path, name: str) -> Path:
     """Where a benchmark's items lie once prepared."""
     return benchmarks_dir / f"{name}.jsonl"
+
+
+def facts_file(benchmarks_dir: Path, name: str) -> Path:
+    """Number and checksum of a prepared benchmark's items."""
+    return benchmarks_dir / f"{name}.facts.json"
 
 
 def ground_truth_link(benchmarks_dir: Path, name: str) -> Path:
@@ -47,6 +53,7 @@ def is_prepared(benchmarks_dir: Path, name: str) -> bool:
     benchmark = BENCHMARKS[name]
     return (
         prepared_file(benchmarks_dir, name).is_file()
+        and facts_file(benchmarks_dir, name).is_file()
         and (not benchmark.runs_code or ground_truth_link(benchmarks_dir, name).is_dir())
         and (not benchmark.needs_punkt or punkt_folder(benchmarks_dir).is_dir())
     )
@@ -70,31 +77,74 @@ def prepare(name: str, benchmarks_dir: Path, source: Path | None = None) -> Path
             if benchmark.further:
                 files = [_read(benchmark, source, *each) for each in benchmark.further]
                 items = judged.complete(name, items, [f.decode("utf-8") for f in files])
-            _check(benchmark, items)
-            write_text(target, "".join(json.dumps(i, ensure_ascii=False) + "\n" for i in items))
+            write_items(benchmark, items, benchmarks_dir)
     except OSError as error:
         raise UserError(f"{benchmarks_dir}: benchmark data cannot be written: {error}") from None
     return target
 
 
-def load_items(benchmarks_dir: Path, name: str) -> list[Item]:
-    """The items of a prepared benchmark. Raises EvaluationError when it is not prepared or cut."""
+def write_items(benchmark: Benchmark, items: list[Item], benchmarks_dir: Path) -> None:
+    """Write items and their facts; the caller holds the lock. Raises EvaluationError."""
+    _check_items(benchmark, items)
+    text = items_text(items)
+    facts = facts_file(benchmarks_dir, benchmark.name)
+    facts.unlink(missing_ok=True)  # items without facts are not prepared
+    write_text(prepared_file(benchmarks_dir, benchmark.name), text)
+    write_json(facts, {"items": len(items), "sha256": sha256(text), "made": utc_now()})
+
+
+def items_text(items: list[Item]) -> str:
+    """The prepared file: one item a line. Half a surrogate pair stays escaped."""
+    lines = []
+    for item in items:
+        line = json.dumps(item, ensure_ascii=False)
+        lines.append(line if line.isprintable() or _is_utf8(line) else json.dumps(item))
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def open_items(benchmarks_dir: Path, name: str, limit: int | None = None) -> ItemFile:
+    """The items of a prepared benchmark, read from disk as they are needed; the first `limit`.
+
+    Raises EvaluationError when it is not prepared, or is not what `prepare` wrote.
+    """
     path = prepared_file(benchmarks_dir, name)
     try:
-        # Not splitlines(): it also splits at U+2028, which a text may hold.
-        text = path.read_text(encoding="utf-8")
-        items = [json.loads(line) for line in text.split("\n") if line]
-    except FileNotFoundError:
+        items = ItemFile(path, limit)
+        facts = read_json(facts_file(benchmarks_dir, name))
+    except (FileNotFoundError, ResultError):
         raise EvaluationError(f"{name} is not prepared: python -m harness prepare {name}") from None
     except (OSError, ValueError) as error:
         raise EvaluationError(f"{path}: cannot be read: {error}") from None
-    _check(BENCHMARKS[name], items)
+    if items.sha256 != facts.get("sha256"):
+        raise EvaluationError(
+            f"{path}: was changed or cut since it was prepared: "
+            f"python -m harness prepare {name} --force"
+        )
+    _check(BENCHMARKS[name], items.total, items.different)
     return items
 
 
-def convert(benchmark: Benchmark, text: str) -> list[Item]:
+def _check_items(benchmark: Benchmark, items: list[Item]) -> None:
+    _check(benchmark, len(items), len({item["id"] for item in items if "id" in item}))
+
+
+def sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def convert(benchmark: Benchmark, content: bytes) -> list[Item]:
     """The source's rows as items; fields as NeMo-Skills prepares them."""
-    rows = [json.loads(line) for line in text.split("\n") if line.strip()]
+    if benchmark.name == "mmlu":
+        return mmlu.items(content)
+    rows = [json.loads(line) for line in content.decode("utf-8").split("\n") if line.strip()]
     make = _CONVERTERS[benchmark.name]
     return [make(index, row) for index, row in enumerate(rows)]
 
@@ -130,11 +180,11 @@ _CONVERTERS = {
 }
 
 
-def _check(benchmark: Benchmark, items: list[Item]) -> None:
-    ids = {item.get("id") for item in items}
-    if len(items) != benchmark.items or len(ids) != len(items) or None in ids:
+def _check(benchmark: Benchmark, total: int, different: int) -> None:
+    enough = total == benchmark.items or (benchmark.partial and 0 < total < benchmark.items)
+    if not enough or different != total:
         raise EvaluationError(
-            f"{benchmark.name}: {len(items)} items ({len(ids)} different) where "
+            f"{benchmark.name}: {total} items ({different} different) where "
             f"{benchmark.items} are expected: prepare it again"
         )
 
@@ -143,10 +193,10 @@ def _read(benchmark: Benchmark, source: Path | None, file: str = "", url: str = 
     """The benchmark's source file, or a further one."""
     file, url = file or benchmark.file, url or benchmark.source
     if source is not None:
-        path = source / file
-        if not path.is_file():
-            raise UserError(f"{benchmark.name}: {path} does not exist")
-        return path.read_bytes()
+        found = sorted(source.glob(file))
+        if not found:
+            raise UserError(f"{benchmark.name}: {source / file} does not exist")
+        return found[0].read_bytes()
     import httpx
 
     try:
@@ -161,7 +211,7 @@ def _read(benchmark: Benchmark, source: Path | None, file: str = "", url: str = 
     return answer.content
 
 
-def _unpack(benchmark: Benchmark, content: bytes) -> str:
+def _unpack(benchmark: Benchmark, content: bytes) -> bytes:
     if benchmark.file.endswith(".gz"):
         content = gzip.decompress(content)
     digest = hashlib.md5(content, usedforsecurity=False).hexdigest()
@@ -169,4 +219,4 @@ def _unpack(benchmark: Benchmark, content: bytes) -> str:
         raise EvaluationError(
             f"{benchmark.name}: the source's MD5 is {digest}, expected {benchmark.md5}"
         )
-    return content.decode("utf-8")
+    return content

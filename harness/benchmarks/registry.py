@@ -9,12 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
-from harness.benchmarks import arithmetic, instructions, judged
+from harness.benchmarks import arithmetic, instructions, judged, mmlu
+from harness.benchmarks.items import Item as Item
 from harness.errors import UserError, nearest
-
-Item = dict[str, Any]
 
 _CODE_PROMPT = """\
 Here is a problem for which you need to generate/complete code:
@@ -41,7 +39,7 @@ class Benchmark:
     headline: str
     """The metric that plots and short tables show."""
     prompt: str = "{question}"
-    """The user's turn; a `str.format` template with the field `question`."""
+    """The user's turn; a `str.format` template with fields of the item."""
     runs_code: bool = False
     """Model-written code is executed to grade it."""
     needs_punkt: bool = False
@@ -49,7 +47,9 @@ class Benchmark:
     source: str = ""
     """Where `prepare` gets the data; empty for a generated benchmark."""
     file: str = ""
-    """Name of the source's file, as looked for by `prepare --from`."""
+    """Name of the source's file (a pattern), as looked for by `prepare --from`."""
+    partial: bool = False
+    """A source with fewer items is taken, and every result says so."""
     md5: str = ""
     """Of the unpacked source, where it is fixed by its publisher."""
     licence: str = ""
@@ -75,7 +75,7 @@ class Benchmark:
 
     def user_turn(self, item: Item) -> str:
         """The message that the model is asked."""
-        return self.prompt.format(question=item["question"])
+        return self.prompt.format_map(item)
 
 
 def _arithmetic_items() -> list[Item]:
@@ -118,6 +118,18 @@ BENCHMARKS: dict[str, Benchmark] = {
             prompt=arithmetic.PROMPT,
             source=f"{_RAW}/openai/grade-school-math/master/grade_school_math/data/test.jsonl",
             file="gsm8k_test.jsonl",
+            licence="MIT",
+        ),
+        Benchmark(
+            name="mmlu",
+            summary="multiple choice in 57 subjects (test split)",
+            items=14042,
+            grader="multiple_choice",
+            headline="symbolic_correct",
+            prompt=mmlu.PROMPT,
+            source="https://people.eecs.berkeley.edu/~hendrycks/data.tar",
+            file="mmlu_data*.tar",
+            partial=True,
             licence="MIT",
         ),
         Benchmark(
@@ -220,7 +232,8 @@ def parse(word: str, where: str = "benchmarks") -> BenchmarkRun:
     if name not in BENCHMARKS:
         raise UserError(
             f"{where}: unknown benchmark {word!r}{nearest(name, BENCHMARKS)}\n"
-            f"known: {', '.join(BENCHMARKS)}"
+            f"known: {', '.join(BENCHMARKS)}; a benchmark of your own is known once it is prepared: "
+            "python -m harness prepare my-benchmark.yaml"
         )
     repeats = int(match[2]) if match and match[2] else 1
     if not 1 <= repeats <= 1024:

@@ -13,6 +13,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from harness.benchmarks.custom import register_prepared
+from harness.config.load import load_site
 from harness.errors import TrainingCrashed, TrainingError
 from harness.runs.paths import RunPaths
 from harness.scheduling.manifest import Manifest, read_manifest
@@ -26,6 +28,7 @@ def run_job(run_dir: str, job: str, task: int = 0) -> str:
     run = RunPaths(Path(run_dir))
     from harness.results.prune import prune_reported
 
+    register_prepared(Path(load_site(run.site).benchmarks_dir))
     manifest = read_manifest(run)
     work = manifest.plan.job(job).work
     if work == "train":

@@ -12,12 +12,15 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from harness.benchmarks.custom import read_definition, save_definition, saved_definition
 from harness.benchmarks.prepare import (
     ground_truth_link,
     is_prepared,
+    items_text,
     prepare,
     prepared_file,
     punkt_folder,
+    write_items,
 )
 from harness.benchmarks.registry import BENCHMARKS
 from harness.errors import CommandError, UserError
@@ -41,6 +44,39 @@ def prepare_benchmark(
     if BENCHMARKS[name].needs_punkt:
         prepare_punkt(benchmarks_dir)
     return target
+
+
+def prepare_own(path: Path, benchmarks_dir: Path, force: bool = False) -> Path:
+    """A benchmark of the user's own, from its YAML file; returns the file of items.
+
+    Raises UserError for a mistake in file or data, and for data that differ from what is prepared
+    unless `force` is given: results of the old ones would not compare.
+    """
+    benchmark, items = read_definition(path)
+    target = prepared_file(benchmarks_dir, benchmark.name)
+    with FileLock(_made(benchmarks_dir) / f".{benchmark.name}.lock"):
+        saved = saved_definition(benchmarks_dir, benchmark.name)
+        same = saved == benchmark and target.is_file()
+        same = same and target.read_text(encoding="utf-8") == items_text(items())
+        if saved is not None and not same and not force:
+            raise UserError(
+                f"{path}: {benchmark.name} is prepared in {benchmarks_dir} from other data or with "
+                "another definition; --force replaces it, and results before do not compare"
+            )
+        if not same:
+            write_items(benchmark, items(), benchmarks_dir)
+        save_definition(benchmarks_dir, benchmark)
+    if benchmark.needs_punkt:
+        prepare_punkt(benchmarks_dir)
+    return target
+
+
+def _made(folder: Path) -> Path:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{folder}: benchmark data cannot be written: {error}") from None
+    return folder
 
 
 def prepare_punkt(benchmarks_dir: Path) -> None:

@@ -6,7 +6,9 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
+from harness.config.backends import LmEvalSpec, NemoSkillsSpec
 from harness.config.base import Frozen, TimeLimit
+from harness.config.gates import GatesSpec
 from harness.config.judge import JudgeSpec
 from harness.config.server import ServerSpec
 
@@ -46,9 +48,12 @@ class EvaluationSpec(Frozen):
     request_timeout_minutes: float = Field(default=30, gt=0)
     """One answer must come in this time."""
     sampling: Sampling = Sampling()
+    gates: GatesSpec = GatesSpec()
     server: ServerSpec = ServerSpec()
     judge: JudgeSpec | None = None
     """Who judges the answers of mt-bench and arena-hard."""
+    nemo_skills: NemoSkillsSpec = NemoSkillsSpec()
+    lm_eval: LmEvalSpec = LmEvalSpec()
     time_limit: TimeLimit | None = None
     """Slurm time of a task; overrides the site's."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar, get_args
@@ -71,6 +71,13 @@ def load_site(path: Path | None, overrides: Sequence[str] = ()) -> Site:
     source = read_source(path) if path else Source("(no site file)", {})
     _override(source, overrides)
     return _validate(Site, source)
+
+
+def load_file(model: type[Model], path: Path, defaults: Mapping[str, Any]) -> Model:
+    """Any other YAML file of the user's. Raises UserError with file:line."""
+    source = read_source(path)
+    source.data = {**defaults, **source.data}
+    return _validate(model, source)
 
 
 def load_serve(path: Path) -> ServeSpec:

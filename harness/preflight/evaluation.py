@@ -29,13 +29,14 @@ def check_evaluation(evaluation: EvaluationSpec, site: Site) -> list[Finding]:
             )
         )
     code = [r.name for r in runs if r.benchmark.runs_code]
-    if code and not evaluation.allow_unsandboxed_code and shutil.which("bwrap") is None:
+    if code and not evaluation.allow_unsandboxed_code and not _can_sandbox():
         findings.append(
             warning(
                 "evaluation.benchmarks",
-                f"{', '.join(code)} run model-written programs in bubblewrap, and bwrap is not on "
-                "this machine's PATH",
-                "It must be on the compute nodes: apt/dnf install bubblewrap, or conda-forge's",
+                f"{', '.join(code)} run model-written programs in a sandbox, and this machine has "
+                "neither bubblewrap (bwrap) nor user namespaces",
+                "One of them must be on the compute nodes: apt/dnf install bubblewrap, or "
+                "sysctl user.max_user_namespaces",
             )
         )
     if evaluation.max_items:
@@ -47,3 +48,11 @@ def check_evaluation(evaluation: EvaluationSpec, site: Site) -> list[Finding]:
             )
         )
     return findings
+
+
+def _can_sandbox() -> bool:
+    """Whether this machine seems to have what compute/evaluate/sandbox.py needs."""
+    if shutil.which("bwrap") is not None:
+        return True
+    limit = Path("/proc/sys/user/max_user_namespaces")
+    return limit.is_file() and limit.read_text().strip() not in ("", "0")

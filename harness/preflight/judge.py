@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from harness.benchmarks.prepare import is_prepared, load_items
+from harness.benchmarks.prepare import is_prepared, open_items
 from harness.benchmarks.registry import Benchmark, Item, parse
 from harness.config.evaluation import EvaluationSpec
 from harness.config.judge import JudgeSpec
@@ -100,7 +100,7 @@ def _estimates(
         longest = evaluation.judge.max_tokens or benchmark.judge_max_tokens
         if is_prepared(folder, benchmark.name):
             try:
-                items = load_items(folder, benchmark.name)[:count]
+                items = open_items(folder, benchmark.name)[:count]
             except EvaluationError as problem:
                 findings.append(error("evaluation.benchmarks", str(problem)))
                 continue

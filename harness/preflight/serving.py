@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from harness.benchmarks.prepare import is_prepared, load_items
+from harness.benchmarks.prepare import is_prepared, open_items
 from harness.benchmarks.registry import BENCHMARKS, parse
 from harness.config.evaluation import EvaluationSpec
 from harness.config.serve import ServeSpec
@@ -196,6 +196,6 @@ def _longest_prompt(folder: Path, word: str) -> tuple[int, str]:
         return 0, name
     around = len(BENCHMARKS[name].prompt)
     longest = max(
-        (len(str(item.get("question", ""))) for item in load_items(folder, name)), default=0
+        (len(str(item.get("question", ""))) for item in open_items(folder, name)), default=0
     )
     return longest + around, name

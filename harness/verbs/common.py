@@ -15,12 +15,18 @@ if TYPE_CHECKING:
 
 
 def load_site(site: str | None, overrides: list[str] | None) -> Site:
-    """The site file, with absolute folders. Raises UserError."""
+    """The site file, with absolute folders; its benchmarks are known from here on.
+
+    Raises UserError.
+    """
+    from harness.benchmarks.custom import register_prepared
     from harness.config.load import find_site
     from harness.config.load import load_site as load
     from harness.preflight.check import resolve_site
 
-    return resolve_site(load(find_site(site), overrides or ()))
+    resolved = resolve_site(load(find_site(site), overrides or ()))
+    register_prepared(Path(resolved.benchmarks_dir))
+    return resolved
 
 
 def runs_dir_of(site: str | None, overrides: list[str] | None) -> Path:

@@ -20,7 +20,10 @@ data_app = typer.Typer(
 
 
 def prepare(
-    benchmarks: Annotated[list[str] | None, typer.Argument(help="Names; see --list.")] = None,
+    benchmarks: Annotated[
+        list[str] | None,
+        typer.Argument(help="Names (see --list), or the YAML file of a benchmark of your own."),
+    ] = None,
     source: Annotated[
         Path | None,
         typer.Option("--from", metavar="DIR", help="Take the source files from a folder."),
@@ -34,11 +37,13 @@ def prepare(
 ) -> None:
     """Put benchmark data on disk before any job needs it.
 
-    Example: python -m harness prepare gsm8k ifeval --from downloads/
+    Examples: python -m harness prepare gsm8k ifeval --from downloads/
+              python -m harness prepare my-benchmark.yaml
     """
+    from harness.benchmarks.custom import is_definition
     from harness.benchmarks.prepare import is_prepared
     from harness.benchmarks.registry import BENCHMARKS, parse
-    from harness.compute.prepare import prepare_benchmark
+    from harness.compute.prepare import prepare_benchmark, prepare_own
 
     folder = Path(load_site(site, site_overrides).benchmarks_dir)
     if show or not benchmarks:
@@ -50,9 +55,15 @@ def prepare(
         if not show:
             raise UserError("name the benchmarks to prepare")
         return
-    names = [parse(word, "prepare").name for word in benchmarks]
-    for name in names:
-        print(f"{name}: {prepare_benchmark(name, folder, source, force)}", flush=True)
+    for word in benchmarks:
+        if not is_definition(word):
+            parse(word, "prepare")
+    for word in benchmarks:
+        if is_definition(word):
+            print(f"{word}: {prepare_own(Path(word), folder, force)}", flush=True)
+        else:
+            name = parse(word, "prepare").name
+            print(f"{name}: {prepare_benchmark(name, folder, source, force)}", flush=True)
 
 
 @data_app.command()

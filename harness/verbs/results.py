@@ -1,7 +1,8 @@
-"""What came of a run: collect."""
+"""What came of a run, or of answers saved elsewhere: collect, grade."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +11,7 @@ import typer
 from harness.errors import UserError
 from harness.options import AsJson, SetSite, SiteFile
 from harness.screen import print_table
-from harness.verbs.common import runs_dir_of
+from harness.verbs.common import load_site, runs_dir_of, say
 
 
 def collect(
@@ -68,3 +69,66 @@ def collect(
         written = [output]
     print_table(table, written, as_json)
     raise typer.Exit(0 if table.is_complete else 1)
+
+
+def grade(
+    benchmark: Annotated[
+        str, typer.Argument(metavar="BENCHMARK", help="As `prepare --list` names it.")
+    ],
+    answers: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="ANSWERS.jsonl…",
+            help="Rows with `id` and `response`, our own output files, or NeMo-Skills'; one file "
+            "for each repeat.",
+        ),
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="JSONL", help="Default: ANSWERS.graded.jsonl."),
+    ] = None,
+    allow_unsandboxed_code: Annotated[
+        bool,
+        typer.Option(
+            "--allow-unsandboxed-code",
+            help="Where there is no sandbox: only in throw-away containers.",
+        ),
+    ] = False,
+    site: SiteFile = None,
+    site_overrides: SetSite = None,
+    as_json: AsJson = False,
+) -> None:
+    """Grade saved answers again, without a server: each row comes back with `grade`.
+
+    The metrics go to <output>.metrics.json.
+
+    Examples: python -m harness grade gsm8k answers.jsonl -o graded.jsonl
+              python -m harness grade gsm8k output-rs0.jsonl output-rs1.jsonl
+    """
+    from harness.compute.evaluate.grade import Grading, benchmark_named, graded_path
+
+    folder = Path(load_site(site, site_overrides).benchmarks_dir)
+    chosen = benchmark_named(benchmark)
+    if output is not None and len(answers) > 1:
+        raise UserError("--output names one file: several get ANSWERS.graded.jsonl each")
+    outputs = [output] if output else [graded_path(path) for path in answers]
+    if twice := {p for p in answers if answers.count(p) > 1}:
+        raise UserError(f"{twice.pop()}: given twice")
+    if output is not None and output.resolve() == answers[0].resolve():
+        raise UserError(f"{output}: would overwrite the answers: name another file")
+    try:
+        done = Grading(chosen, answers, outputs, folder, allow_unsandboxed_code, say).run()
+    except OSError as error:
+        raise UserError(f"{outputs[0]}: cannot be written: {error}") from None
+    for note in done.notes:
+        say(f"note: {note}")
+    if as_json:
+        print(json.dumps(done.metrics, indent=2))
+        return
+    for aggregation, values in done.metrics[chosen.name].items():
+        for metric, value in values.items():
+            if isinstance(value, int | float):
+                shown = f"{value:.2f}" if isinstance(value, float) else str(value)
+                print(f"{aggregation + '/' + metric:44} {shown}")
+    for path in (*done.outputs, done.metrics_file):
+        print(path)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from harness.benchmarks.judged import arena_item, complete
-from harness.benchmarks.prepare import load_items, prepare
+from harness.benchmarks.prepare import open_items, prepare
 from harness.errors import EvaluationError, UserError
 from tests.support import shared_data
 
@@ -22,7 +22,7 @@ needs_data = pytest.mark.skipif(
 @needs_data
 def test_arena_hard_has_its_baselines(tmp_path: Path) -> None:
     prepare("arena-hard", tmp_path, DATA)
-    items = load_items(tmp_path, "arena-hard")
+    items = open_items(tmp_path, "arena-hard")
     assert len(items) == 500
     assert {item["baseline_model"] for item in items} == {"gpt-4-0314"}
     assert all(item["baseline_answer"].strip() for item in items)

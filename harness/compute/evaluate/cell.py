@@ -1,30 +1,28 @@
-"""One cell: its items, its answers, its grades, its metrics.json."""
+"""One cell: an evaluator's answers and grades, the gates, metrics.json and task.json."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
 import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib import metadata
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import harness
-from harness.benchmarks.prepare import ground_truth_link, load_items, nltk_data
-from harness.benchmarks.registry import BENCHMARKS, Benchmark, Item
+from harness.benchmarks.items import Item
+from harness.benchmarks.registry import BENCHMARKS, Benchmark
 from harness.compute.evaluate import gates
-from harness.compute.evaluate.generate import Generation, Row, generate, read_rows
-from harness.compute.evaluate.judge import Judge, judge_cell
+from harness.compute.evaluate.builtin.evaluator import BuiltinEvaluator
+from harness.compute.evaluate.evaluator import Evaluator, Outcome
+from harness.compute.evaluate.generate import SEED_RULE
+from harness.compute.evaluate.judge import Judge, JudgedEvaluator
+from harness.compute.evaluate.provenance import gpu_seconds, versions
 from harness.compute.serve.server import RunningServer
 from harness.config.evaluation import EvaluationSpec
 from harness.plan import Cell
-from harness.runs.files import utc_now, write_json, write_text
+from harness.runs.files import utc_now, write_json
 from harness.runs.metrics import TaskRecord, read_task, write_task
-from harness.runs.paths import CellPaths
-
-_GRADING_PACKAGES = ("math-verify", "lm-eval", "evalplus")
+from harness.runs.paths import BASE, CellPaths
 
 
 @dataclass
@@ -44,29 +42,50 @@ class CellWork:
     """Of a benchmark that needs one."""
     started: str = field(default_factory=utc_now)
     seconds: dict[str, float] = field(default_factory=dict)
-    samples: list[list[Row]] = field(default_factory=list)
+    """Spent on this cell, by phase."""
     served_fingerprint: str = ""
     """Of the folder that the server loaded: another one where an adapter was merged."""
+    model: Path | None = None
+    """The folder that is evaluated; looked at again once the answers are there."""
+    template: str | None = None
+    """Text of the chat template that the run trained with; None: the model's own."""
+    template_sha256: str = ""
+    """Of the template that is served."""
+    engine_version: Callable[[RunningServer], str] = lambda server: ""
     restarts: int = 0
     """How often its server had to be started again."""
+    server_facts: dict[str, Any] = field(default_factory=dict)
 
     @property
     def benchmark(self) -> Benchmark:
         return BENCHMARKS[self.cell.benchmark]
 
-    def items(self) -> list[Item]:
-        """The items asked. Raises EvaluationError when the benchmark is not prepared."""
-        return load_items(self.benchmarks_dir, self.cell.benchmark)[: self.evaluation.max_items]
+    @cached_property
+    def evaluator(self) -> Evaluator:
+        """Who asks and grades."""
+        options: dict[str, Any] = {
+            "benchmark": self.benchmark,
+            "benchmarks_dir": self.benchmarks_dir,
+            "paths": self.paths,
+            "repeats": self.cell.repeats,
+            "evaluation": self.evaluation,
+            "request_body": self.request_body,
+        }
+        if self.judge:
+            return JudgedEvaluator(**options, judge=self.judge)
+        return BuiltinEvaluator(**options)
+
+    def items(self) -> Sequence[Item]:
+        """The items asked by a builtin evaluator. Raises EvaluationError when not prepared."""
+        assert isinstance(self.evaluator, BuiltinEvaluator)
+        return self.evaluator.items
 
     def inputs(self) -> dict[str, Any]:
         """All that the answers depend on; results of other inputs are not reused."""
-        items = self.items()
-        prompts = json.dumps([t for item in items for t in self.benchmark.turns(item)])
         return {
+            "backend": self.evaluator.backend,
             "fingerprint": self.fingerprint,
-            "items": len(items),
-            "prompts_sha256": hashlib.sha256(prompts.encode()).hexdigest(),
-            "repeats": self.cell.repeats,
+            **self.evaluator.inputs(),
             "sampling": self.evaluation.sampling.model_dump(),
             "engine": self.evaluation.server.engine,
             "dtype": self.evaluation.server.dtype,
@@ -87,7 +106,7 @@ class CellWork:
 
     def _set_aside(self) -> None:
         aside = self.paths.root / f"stale-{utc_now().replace(':', '')}"
-        aside.mkdir(parents=True)
+        aside.mkdir(parents=True, exist_ok=True)
         for path in [*self.paths.root.glob("*.json*")]:
             if path != self.paths.judgements:  # told apart by their keys, and paid for
                 path.rename(aside / path.name)
@@ -106,14 +125,17 @@ class CellWork:
 
     def has_answers(self) -> bool:
         """Whether every answer of every repeat is there: then no server is needed."""
-        ids = {item["id"] for item in self.items()}
-        return all(ids <= read_rows(self.paths.partial(k)).keys() for k in range(self.cell.repeats))
+        return self.evaluator.has_answers()
 
     def record(self, state: Any, reason: str = "", **facts: Any) -> None:
         """Write task.json."""
-        inputs = {} if state == "missing" else self.inputs()
+        origin: dict[str, Any] = {} if state == "missing" else self.inputs() | self.server_facts
         if self.served_fingerprint not in ("", self.fingerprint):
-            facts["served_fingerprint"] = self.served_fingerprint
+            origin["served_fingerprint"] = self.served_fingerprint
+        if self.template_sha256:
+            origin["template_sha256"] = self.template_sha256
+        if self.seconds:
+            origin |= {"seconds": self.seconds, "restarts": self.restarts}
         write_task(
             self.paths,
             TaskRecord(
@@ -123,7 +145,7 @@ class CellWork:
                 job_id=self.job_id,
                 started=self.started,
                 ended="" if state == "running" else utc_now(),
-                facts=inputs | facts,
+                facts=origin | facts,
             ),
         )
 
@@ -132,17 +154,19 @@ class CellWork:
 
         Raises ServerError or EvaluationError.
         """
+        self.evaluator.prepare()
         self.record("running")
         began = time.monotonic()
-        items = self.items()
-        self.samples = []  # after a restart of the server, all anew: from disk, then the rest
-        self._spend("start", server.start_seconds if server else 0.0)
+        if server:
+            # One server answers for all cells of a task: the first one pays for its start.
+            self._spend("start", server.start_seconds)
+            server.start_seconds = 0.0
+            self.server_facts = {
+                "engine_version": self.engine_version(server),
+                "served_as": server.model,
+            }
         try:
-            for repeat in range(self.cell.repeats):
-                work = Generation(
-                    self.benchmark, items, repeat, self.paths.partial(repeat), self.request_body
-                )
-                self.samples.append(generate(work, server, self.evaluation))
+            self.evaluator.run(server)
         finally:
             self._spend("generate", time.monotonic() - began)
 
@@ -151,50 +175,55 @@ class CellWork:
 
     def grade(self) -> str:
         """Grade, gate and write the result; returns the cell's state."""
-        if self.judge:
-            return judge_cell(self, self.judge)
-        from harness.compute.evaluate.builtin import GRADERS
-        from harness.compute.evaluate.builtin.aggregate import benchmark_metrics
-
         began = time.monotonic()
-        os.environ["NLTK_DATA"] = str(nltk_data(self.benchmarks_dir))
-        items = self.items()
-        reason = next(filter(None, (gates.invalid_reason(s, len(items)) for s in self.samples)), "")
-        grader = GRADERS[self.benchmark.grader](**self._grader_options())
-        for repeat, rows in enumerate(self.samples):
-            grades = grader.grade(items, [row.get("generation", "") for row in rows])
-            graded = [{**i, **r, **g} for i, r, g in zip(items, rows, grades, strict=True)]
-            lines = (json.dumps(row, ensure_ascii=False) for row in graded)
-            write_text(self.paths.output(repeat), "".join(f"{line}\n" for line in lines))
-            self.samples[repeat] = graded
-        self.seconds["grade"] = round(time.monotonic() - began, 2)
-        metrics = benchmark_metrics(self.cell.benchmark, self.benchmark.grader, items, self.samples)
-        warnings = gates.warnings(self.benchmark, self.samples[0], metrics[self.cell.benchmark])
-        write_json(self.paths.metrics, metrics)
-        state = "invalid" if reason else "ok"
-        self.record(state, reason, seconds=self.seconds, warnings=warnings, versions=_versions(),
-                    restarts=self.restarts)  # fmt: skip
-        for repeat in range(self.cell.repeats):
-            self.paths.partial(repeat).unlink(missing_ok=True)
-        headline = metrics[self.cell.benchmark].get("pass@1", {}).get(self.benchmark.headline)
-        print(f"{self.cell.benchmark}: {state} {reason} {self.benchmark.headline}={headline}",
-              *(f"  warning: {w}" for w in warnings), sep="\n", flush=True)  # fmt: skip
+        outcome = self.evaluator.metrics()
+        found = self._gates(outcome)
+        self._spend("grade", time.monotonic() - began)
+        if outcome.metrics:
+            write_json(self.paths.metrics, outcome.metrics)
+        state = "ok" if not found.reasons else "invalid"
+        facts = dict(outcome.facts)
+        facts["versions"] = versions() | dict(facts.get("versions", {}))
+        self.record(state, found.reason, warnings=found.warnings, **facts)
+        if not any(tally.errors for tally in outcome.tallies):  # else the rest is asked on retry
+            for repeat in range(self.cell.repeats):
+                self.paths.partial(repeat).unlink(missing_ok=True)
+        self._say(state, found, outcome)
         return state
 
-    def _grader_options(self) -> dict[str, Any]:
-        if not self.benchmark.runs_code:
-            return {}
-        return {
-            "ground_truth": ground_truth_link(self.benchmarks_dir, self.cell.benchmark),
-            "allow_unsandboxed": self.evaluation.allow_unsandboxed_code,
-        }
+    def _gates(self, outcome: Outcome) -> gates.Verdict:
+        limits, expected = self.evaluation.gates, self.inputs()["items"]
+        found = gates.Verdict(warnings=list(outcome.warnings))
+        for tally in outcome.tallies:
+            found.join(gates.judge_answers(tally, expected, limits))
+        if not outcome.metrics:
+            found.reasons = [outcome.reason or "there are no metrics"]
+        else:
+            found.reasons += [outcome.reason] if outcome.reason else []
+            own = outcome.metrics.get(self.cell.benchmark, {})
+            found.join(gates.judge_metrics(self.benchmark, own, expected, limits))
+        if self.model is not None:
+            for text in (
+                gates.changed_model(self.model, self.fingerprint),
+                gates.foreign_name(str(self.server_facts.get("served_as", "")), self.fingerprint),
+            ):
+                found.reasons += [text] if text else []
+            trained = self.template if self.cell.checkpoint != BASE else None
+            if text := gates.other_template(self.model, trained):
+                found.hit(limits.template, text)
+        return found
 
+    def account(self, task_seconds: float, task_spent: float, cells: int) -> None:
+        """Add the GPU seconds to task.json, once the task has graded all its cells."""
+        record = read_task(self.paths)
+        assert record is not None, "grade() has written it"
+        gpus = self.evaluation.server.gpu_count
+        spent: Mapping[str, Any] = gpu_seconds(self.seconds, task_seconds, task_spent, cells, gpus)
+        facts = record.facts | {"gpu_seconds": spent, "seed_rule": SEED_RULE}
+        write_task(self.paths, record.model_copy(update={"facts": facts}))
 
-def _versions() -> dict[str, str]:
-    versions = {"harness": harness.__version__}
-    for package in _GRADING_PACKAGES:
-        try:
-            versions[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
-    return versions
+    def _say(self, state: str, found: gates.Verdict, outcome: Outcome) -> None:
+        first = outcome.metrics.get(self.cell.benchmark, {}).get("pass@1", {})
+        headline = first.get(self.benchmark.headline)
+        print(f"{self.cell.benchmark}: {state} {found.reason} {self.benchmark.headline}={headline}",
+              *(f"  warning: {w}" for w in found.warnings), sep="\n", flush=True)  # fmt: skip

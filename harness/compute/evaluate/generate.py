@@ -1,6 +1,6 @@
 """Ask a server every item of a benchmark; resume by item from an append-only file.
 
-Each answer is one line of `partial-rs<k>.jsonl`, written and flushed as it comes. A line cut by a
+Each answer is one line of `partial-rs<k>.jsonl` (answers.py), written as it comes. A line cut by a
 crash is dropped and its item asked again. A request is retried with backoff by the OpenAI client;
 what still fails is a row with `error`, which a gate counts, never a silently empty answer.
 """
@@ -8,7 +8,6 @@ what still fails is a row with `error`, which a gate counts, never a silently em
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.benchmarks.registry import Benchmark, Item
+from harness.compute.evaluate.answers import Answers
 from harness.compute.evaluate.builtin.responses import strip_reasoning
 from harness.compute.serve.server import RunningServer
 from harness.config.evaluation import EvaluationSpec
@@ -41,61 +41,40 @@ class Generation:
     """Fields that only this engine's requests have."""
 
 
-def generate(
-    work: Generation, server: RunningServer | None, evaluation: EvaluationSpec
-) -> list[Row]:
-    """A row for each item, in the items' order; without a server all must be there already.
+def generate(work: Generation, server: RunningServer | None, evaluation: EvaluationSpec) -> Answers:
+    """An answer to each item, on disk; without a server all must be there already.
 
+    As many requests are under way as `evaluation.concurrency` allows, and no more is in memory.
     Raises ServerError when the server dies meanwhile, EvaluationError when it answers nothing
     but errors. Rows that came until then stay on disk.
     """
-    done = read_rows(work.path)
-    todo = [(i, item) for i, item in enumerate(work.items) if item["id"] not in done]
-    if todo:
+    answers = Answers(work.path)
+    missing = sum(item["id"] not in answers for item in work.items)
+    if missing:
         assert server is not None, "answers are missing and nobody is there to ask"
-        asyncio.run(_generate(work, todo, done, server, evaluation))
-    return [done[item["id"]] for item in work.items]
-
-
-def read_rows(path: Path) -> dict[str, Row]:
-    """Whole rows without an error, by item id; a torn last line is cut off the file."""
-    if not path.is_file():
-        return {}
-    rows: dict[str, Row] = {}
-    whole = 0
-    with path.open("rb") as file:
-        for line in file:
-            try:
-                row = json.loads(line)
-            except ValueError:
-                break
-            if not line.endswith(b"\n"):
-                break
-            whole += len(line)
-            if "error" not in row:
-                rows[row["id"]] = row
-    if whole != path.stat().st_size:
-        with path.open("r+b") as file:
-            file.truncate(whole)
-    return rows
+        try:
+            asyncio.run(_generate(work, missing, answers, server, evaluation))
+        finally:
+            answers.close()
+    return answers
 
 
 async def _generate(
     work: Generation,
-    todo: Sequence[tuple[int, Item]],
-    done: dict[str, Row],
+    missing: int,
+    answers: Answers,
     server: RunningServer,
     evaluation: EvaluationSpec,
 ) -> None:
     import httpx
     from openai import AsyncOpenAI
 
-    limit = asyncio.Semaphore(evaluation.concurrency)
-    progress = _Progress(work, len(work.items), len(done))
-    errors_in_a_row = 0
+    total = len(work.items)
+    progress = _Progress(work, total, total - missing)
+    came = errors_in_a_row = 0
     timeout = evaluation.request_timeout_minutes * 60
     connections = httpx.Limits(max_connections=evaluation.concurrency)
-    work.path.parent.mkdir(parents=True, exist_ok=True)
+    todo = ((i, item) for i, item in enumerate(work.items) if item["id"] not in answers)
     async with AsyncOpenAI(
         base_url=server.base_url,
         api_key=server.api_key,
@@ -103,25 +82,25 @@ async def _generate(
         timeout=timeout,
         http_client=httpx.AsyncClient(limits=connections, timeout=timeout, trust_env=False),
     ) as client:
-        with work.path.open("a", encoding="utf-8") as file:
 
-            async def one(index: int, item: Item) -> None:
-                nonlocal errors_in_a_row
-                async with limit:
-                    row = await ask(client, server.model, work, index, item, evaluation)
-                file.write(json.dumps(row, ensure_ascii=False) + "\n")
-                file.flush()
-                done[row["id"]] = row
+        async def worker() -> None:
+            nonlocal came, errors_in_a_row
+            for index, item in todo:
+                row = await ask(client, server.model, work, index, item, evaluation)
+                answers.append(row)
+                came += 1
                 errors_in_a_row = errors_in_a_row + 1 if "error" in row else 0
                 if errors_in_a_row >= MAX_ERRORS_IN_A_ROW:
                     raise EvaluationError(
                         f"{work.benchmark.name}: {errors_in_a_row} requests in a row failed, "
                         f"the last with: {row['error']}"
                     )
-                progress.step(len(done))
+                progress.step(total - missing + came)
 
-            await _all_or_server_death([one(i, item) for i, item in todo], server)
-    progress.end(len(done))
+        await _all_or_server_death(
+            [worker() for _ in range(min(evaluation.concurrency, missing))], server
+        )
+    progress.end(total - missing + came)
 
 
 async def _all_or_server_death(tasks: Sequence[Any], server: RunningServer) -> None:
@@ -199,6 +178,9 @@ def temperature_of(benchmark: Benchmark, item: Item, evaluation: EvaluationSpec)
     sampling = evaluation.sampling
     own = benchmark.temperatures.get(item.get("category", ""))
     return own if sampling.by_category and own is not None else sampling.temperature
+
+
+SEED_RULE = "seed + repeat * 1000003 + index of the item, modulo 2^31"
 
 
 def item_seed(seed: int, repeat: int, index: int) -> int:

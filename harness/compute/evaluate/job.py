@@ -6,13 +6,17 @@ import json
 import os
 import signal
 import sys
+import time
+from collections.abc import Sequence
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from harness.benchmarks.registry import BENCHMARKS
 from harness.compute.evaluate.cell import CellWork
 from harness.compute.evaluate.judge import Judge, judge_of
+from harness.compute.evaluate.provenance import engine_version, template_sha256
 from harness.compute.evaluate.restart import generate_all
 from harness.compute.serve.launch import server_request, wrapper
 from harness.compute.serve.request import ServeRequest
@@ -45,6 +49,7 @@ def run(run: RunPaths, job_name: str, task: int) -> str:
     manifest = read_manifest(run)
     job = manifest.plan.job(job_name)
     log = task_log(run, manifest, job, task)
+    began = task_start()
     spec, site = load_spec(run.spec), load_site(run.site)
     cells = job.tasks[task]
     model = model_folder(run, spec, cells[0].checkpoint)
@@ -76,6 +81,7 @@ def run(run: RunPaths, job_name: str, task: int) -> str:
         todo.sort(key=lambda w: w.judge is not None)
         with judge or nullcontext():
             states = [cell_work.grade() for cell_work in todo]
+        account(todo, began)
     except (HarnessError, OSError) as error:
         _record_failure(todo, error)
         raise
@@ -172,7 +178,7 @@ def _evaluation(spec: Spec) -> EvaluationSpec:
 def _cell_works(
     run: RunPaths, spec: Spec, site: Site, cells: tuple[Cell, ...], log: str, model: Path
 ) -> list[CellWork]:
-    identity = fingerprint(model)
+    identity, engine = fingerprint(model), _evaluation(spec).server.engine
     return [
         CellWork(
             cell=cell,
@@ -183,9 +189,33 @@ def _cell_works(
             log=log,
             job_id=os.environ.get("SLURM_JOB_ID", ""),
             request_body=_request_body(_evaluation(spec), model),
+            model=model,
+            template=_template(spec),
+            template_sha256=template_sha256(
+                model, spec.train.chat_template_path if cell.checkpoint == BASE else None
+            ),
+            engine_version=partial(engine_version, engine, wrap=wrapper(site, engine, [])),
         )
         for cell in cells
     ]
+
+
+def _template(spec: Spec) -> str | None:
+    path = spec.train.chat_template_path
+    return Path(path).read_text(encoding="utf-8") if path else None
+
+
+def task_start() -> float:
+    """When this task's GPUs were given to it, seconds since the epoch: Slurm's word, else now."""
+    given = os.environ.get("SLURM_JOB_START_TIME", "")
+    return float(given) if given.isdigit() else time.time()
+
+
+def account(works: Sequence[CellWork], began: float) -> None:
+    """Share the task's GPU seconds among its cells."""
+    spent, whole = sum(sum(work.seconds.values()) for work in works), time.time() - began
+    for work in works:
+        work.account(whole, spent, len(works))
 
 
 def _request_body(evaluation: EvaluationSpec, model: Path) -> dict[str, Any]:

@@ -55,5 +55,5 @@ def _generate(work: CellWork, server: RunningServer) -> None:
     except EvaluationError:
         server.raise_if_sick()
         raise
-    if any("error" in row for rows in work.samples for row in rows):
+    if work.evaluator.failed_requests:
         server.raise_if_sick()

@@ -1,8 +1,9 @@
 """Running programs that a model wrote: no network, no files of yours, no way to stay behind.
 
-bubblewrap gives the program namespaces of its own (user, process ids, network, mounts, IPC), an
-empty environment, the Python installation read-only and small tmpfs folders to write to. When the
-sandbox's first process is killed, the kernel kills everything inside. What namespaces do not
+bubblewrap, or namespaces.py where it is missing, gives the program namespaces of its own (user,
+process ids, network, mounts, IPC), an empty environment, the Python installation read-only and
+small tmpfs folders to write to. When the sandbox's first process is killed, the kernel kills
+everything inside. What namespaces do not
 bound (memory of all processes together, their number) is watched from outside.
 """
 
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 import functools
 import importlib.util
+import json
 import os
 import re
 import resource
@@ -20,6 +22,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.compute.evaluate import namespaces
 from harness.errors import EvaluationError
 
 _SYSTEM = (
@@ -60,15 +63,30 @@ def sandboxed(
     """The command line that runs `argv` in a sandbox that sees only the system and `readable`.
 
     Raises:
-        EvaluationError: bubblewrap is not installed, too old, or may not make namespaces here.
+        EvaluationError: neither bubblewrap nor user namespaces work here; it names the cure.
     """
-    bwrap = find_bwrap()
+    folders = list(dict.fromkeys([*_SYSTEM, *map(str, readable)]))
+    bwrap, why = find_bwrap()
+    if bwrap is not None:
+        return _in_bubblewrap(bwrap, argv, folders, environment, limits)
+    if refused := _namespaces_refused():
+        raise EvaluationError(_refusal(f"{why}, and {refused}"))
+    return _in_namespaces(argv, folders, environment, limits)
+
+
+def _in_bubblewrap(
+    bwrap: str,
+    argv: Sequence[str],
+    folders: Sequence[str],
+    environment: Mapping[str, str],
+    limits: Limits,
+) -> list[str]:
     command = [bwrap, "--unshare-all", "--die-with-parent", "--new-session", "--clearenv"]
     command += ["--cap-drop", "ALL", "--hostname", "sandbox"]
     size = ["--size", str(limits.tmp_bytes), "--tmpfs"]
     command += ["--proc", "/proc", "--dev", "/dev", *size, "/dev/shm", *size, "/tmp"]
     # After /tmp, since what is readable may lie below it.
-    for path in dict.fromkeys([*_SYSTEM, *map(str, readable)]):
+    for path in folders:
         command += ["--ro-bind-try", path, path]
     # bubblewrap's own root and /dev are tmpfs without a bound; leave nothing writable there.
     command += ["--remount-ro", "/dev", "--remount-ro", "/", "--chdir", "/tmp"]
@@ -77,18 +95,38 @@ def sandboxed(
     return [*command, "--", *argv]
 
 
-def find_bwrap() -> str:
-    """The path of a bubblewrap that works on this machine.
+def _in_namespaces(
+    argv: Sequence[str], folders: Sequence[str], environment: Mapping[str, str], limits: Limits
+) -> list[str]:
+    order = {
+        "readable": list(folders),
+        "environment": dict(environment),
+        "tmp_bytes": limits.tmp_bytes,
+    }
+    return [sys.executable, "-I", namespaces.__file__, json.dumps(order), "--", *argv]
 
-    Raises:
-        EvaluationError: there is none; the message names the cure.
-    """
+
+@functools.cache
+def _namespaces_refused() -> str:
+    """Why user namespaces cannot be used here; empty where they can."""
+    probe = _in_namespaces([shutil.which("true") or "/bin/true"], _SYSTEM, {}, Limits())
+    try:
+        done = subprocess.run(
+            probe, capture_output=True, text=True, check=False, timeout=_PROBE_LIMIT_S, env={}
+        )
+    except subprocess.TimeoutExpired:
+        return "making user namespaces hangs"
+    lines = done.stderr.strip().splitlines() or ["no reason given"]
+    return f"user namespaces cannot be had ({lines[-1]})" if done.returncode else ""
+
+
+def find_bwrap() -> tuple[str | None, str]:
+    """The path of a bubblewrap that works on this machine, or None and why there is none."""
     path = shutil.which("bwrap")
     if path is None:
-        raise EvaluationError(_refusal("bubblewrap (bwrap) is not installed on this machine"))
-    if why := _why_not(path):
-        raise EvaluationError(_refusal(why))
-    return path
+        return None, "bubblewrap (bwrap) is not installed on this machine"
+    why = _why_not(path)
+    return (None, why) if why else (path, "")
 
 
 @functools.cache

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from harness.benchmarks.prepare import load_items, prepare
+from harness.benchmarks.prepare import open_items, prepare
 from harness.compute.evaluate.cell import CellWork
 from harness.compute.evaluate.generate import Row
 from harness.config.evaluation import EvaluationSpec, Sampling
@@ -41,7 +41,10 @@ def answers(work: CellWork, texts: list[str]) -> list[Row]:
 
 
 def finish(work: CellWork, texts: list[str]) -> str:
-    work.samples = [answers(work, texts)]
+    rows = answers(work, texts)
+    work.paths.root.mkdir(parents=True, exist_ok=True)
+    work.paths.partial().write_text("".join(json.dumps(row) + "\n" for row in rows))
+    work.generate(None)
     return work.grade()
 
 
@@ -78,7 +81,7 @@ def test_results_of_other_inputs_are_set_aside_and_not_reused(
     work: CellWork, change: dict[str, Any]
 ) -> None:
     finish(work, right(work))
-    other = replace(work, **change, samples=[], seconds={})
+    other = replace(work, **change, seconds={})
     assert not other.is_done()
     assert not work.paths.metrics.exists()
     (aside,) = work.paths.root.glob("stale-*")
@@ -96,8 +99,8 @@ def test_an_invalid_cell_is_not_done(work: CellWork) -> None:
 def test_cut_benchmark_data_is_refused(work: CellWork) -> None:
     file = work.benchmarks_dir / "arithmetic.jsonl"
     file.write_text("".join(file.read_text().splitlines(keepends=True)[:-1]))
-    with pytest.raises(EvaluationError, match="199 items"):
-        load_items(work.benchmarks_dir, "arithmetic")
+    with pytest.raises(EvaluationError, match="was changed or cut"):
+        open_items(work.benchmarks_dir, "arithmetic")
     file.unlink()
     with pytest.raises(EvaluationError, match="python -m harness prepare arithmetic"):
         work.items()

@@ -17,8 +17,10 @@ import pytest
 
 from harness.benchmarks.registry import BENCHMARKS
 from harness.compute.evaluate import gates
-from harness.compute.evaluate.generate import Generation, generate, item_seed, read_rows
+from harness.compute.evaluate.answers import Answers
+from harness.compute.evaluate.generate import Generation, generate, item_seed
 from harness.config.evaluation import EvaluationSpec, Sampling
+from harness.config.gates import GatesSpec
 from harness.errors import EvaluationError, ServerError
 
 pytest.importorskip("openai", reason="needs the extra `eval`")
@@ -87,7 +89,8 @@ def server() -> Iterator[Protocol]:
 
 
 def ask(server: Protocol, path: Path, items: Any = ITEMS) -> list[dict[str, Any]]:
-    return generate(Generation(BENCHMARKS["gsm8k"], items, 0, path), server, SPEC)  # type: ignore[arg-type]
+    answers = generate(Generation(BENCHMARKS["gsm8k"], items, 0, path), server, SPEC)  # type: ignore[arg-type]
+    return list(answers.rows(item["id"] for item in items))
 
 
 def test_rows_come_in_the_items_order_with_the_benchmarks_prompt(
@@ -121,7 +124,7 @@ def test_a_torn_last_line_is_asked_again_and_nothing_else(server: Protocol, tmp_
     text = path.read_bytes()
     path.write_bytes(text[:-10])
     lost = json.loads(text.splitlines()[-1])["id"]
-    assert len(read_rows(path)) == 5
+    assert len(Answers(path)) == 5
     server.asked.clear()
     rows = ask(server, path)
     assert len(server.asked) == 1
@@ -141,7 +144,8 @@ def test_a_refused_item_is_an_error_row_which_a_gate_counts(
     path = tmp_path / "p.jsonl"
     rows = ask(server, path)
     assert "too long" in rows[3]["error"]
-    assert "1 of 6 requests failed" in gates.invalid_reason(rows, 6)
+    found = gates.judge_answers(gates.tally(rows), 6, GatesSpec())
+    assert "1 of 6 requests failed" in found.reason
     server.reject = ""
     assert "error" not in ask(server, path)[3]
 
@@ -165,28 +169,3 @@ def test_a_dead_server_stops_the_task_and_keeps_what_came(server: Protocol, tmp_
 def test_seeds_differ_by_item_and_repeat() -> None:
     seeds = {item_seed(0, repeat, index) for repeat in range(4) for index in range(1400)}
     assert len(seeds) == 4 * 1400
-
-
-@pytest.mark.parametrize(
-    ("answers", "expected"),
-    [
-        (["a", "b", "c"], ""),
-        (["a", "b"], "2 answers for 3 items"),
-        (["", "", ""], "every answer is empty"),
-        (["a", "a", "a"], "every answer is the same text"),
-    ],
-)
-def test_gates(answers: list[str], expected: str) -> None:
-    rows = [{"generation": text} for text in answers]
-    assert gates.invalid_reason(rows, 3) == expected
-
-
-def test_thinking_without_an_answer_is_not_an_empty_answer() -> None:
-    rows = [{"generation": "", "reasoning_content": f"hm {i}"} for i in range(3)]
-    assert gates.invalid_reason(rows, 3) == ""
-
-
-def test_truncation_and_exact_zero_are_warned_of() -> None:
-    rows = [{"generation": "x", "finish_reason": "length"}] * 3
-    found = gates.warnings(BENCHMARKS["gsm8k"], rows, {"pass@1": {"symbolic_correct": 0.0}})
-    assert found == ["3 of 3 answers were cut at max_tokens", "symbolic_correct is exactly 0"]

@@ -24,7 +24,6 @@ pytestmark = [
     pytest.mark.skipif(
         importlib.util.find_spec("evalplus") is None, reason="evalplus is not installed"
     ),
-    pytest.mark.skipif(shutil.which("bwrap") is None, reason="bubblewrap is not installed"),
 ]
 
 _TASK = {
@@ -49,8 +48,20 @@ def truth(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return prepare_ground_truth("humaneval", folder / "tasks.jsonl", folder / "cache")
 
 
+@pytest.fixture(params=["bubblewrap", "namespaces"])
+def kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Each hostile program meets each sandbox."""
+    if request.param == "namespaces":
+        monkeypatch.setattr(sandbox, "find_bwrap", lambda: (None, "not taken"))
+        if refused := sandbox._namespaces_refused():
+            pytest.skip(refused)
+    elif sandbox.find_bwrap()[0] is None:
+        pytest.skip(sandbox.find_bwrap()[1])
+    return str(request.param)
+
+
 @pytest.fixture
-def grader(truth: Path, monkeypatch: pytest.MonkeyPatch) -> CodeGrader:
+def grader(truth: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> CodeGrader:
     monkeypatch.setattr(code_module, "_OVERHEAD_S", 10.0)
     limits = sandbox.Limits(memory_bytes=1 << 30, tasks=64, tmp_bytes=32 << 20)
     return CodeGrader("humaneval", ground_truth=truth, min_time_limit=2.0, limits=limits)
@@ -86,8 +97,11 @@ def double(x):
             if os.path.exists(p)]
     seen += [n for n in os.environ if "SECRET" in n or "TOKEN" in n]
     seen += [n for n in os.listdir("/") if n in ("home", "data", "scratch", "mnt", "var", "run")]
-    environments = pathlib.Path("/proc").glob("[0-9]*/environ")
-    seen += [p for p in environments if b"hunter2" in p.read_bytes()]
+    for environment in pathlib.Path("/proc").glob("[0-9]*/environ"):
+        try:
+            seen += [environment] if b"hunter2" in environment.read_bytes() else []
+        except PermissionError:
+            pass
     return 2 * x if not seen else seen
 """
     row = _between_honest_ones(grader, spy)
@@ -214,12 +228,18 @@ def test_several_samples_are_graded_at_a_time_from_a_thread(grader: CodeGrader) 
     assert [row["is_correct"] for row in rows] == [True, False, True, False, True, False]
 
 
-def test_without_bubblewrap_it_refuses_and_names_the_cure(
-    grader: CodeGrader, truth: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+@pytest.fixture
+def no_namespaces(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a kernel that lets users make none."""
+    monkeypatch.setattr(sandbox, "_namespaces_refused", lambda: "user namespaces cannot be had")
+
+
+def test_without_any_sandbox_it_refuses_and_names_the_cure(
+    truth: Path, no_namespaces: None, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
     monkeypatch.setenv("PATH", "/nonexistent")
     with pytest.raises(EvaluationError, match="allow_unsandboxed"):
-        _grade(grader, _HONEST)
+        _grade(CodeGrader("humaneval", ground_truth=truth), _HONEST)
     open_grader = CodeGrader("humaneval", ground_truth=truth, allow_unsandboxed=True)
     rows = _grade(open_grader, _HONEST, "nonsense")
     assert [row["is_correct-plus"] for row in rows] == [True, False]
@@ -227,7 +247,7 @@ def test_without_bubblewrap_it_refuses_and_names_the_cure(
 
 
 def test_a_bubblewrap_that_is_refused_by_the_kernel_is_no_sandbox(
-    grader: CodeGrader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    truth: Path, no_namespaces: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fake = tmp_path / "bwrap"
     fake.write_text(
@@ -237,7 +257,22 @@ def test_a_bubblewrap_that_is_refused_by_the_kernel_is_no_sandbox(
     fake.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     with pytest.raises(EvaluationError, match="No permissions"):
-        _grade(grader, _HONEST)
+        _grade(CodeGrader("humaneval", ground_truth=truth), _HONEST)
+
+
+def test_nothing_can_be_made_writable_again_from_within(grader: CodeGrader) -> None:
+    row = _between_honest_ones(
+        grader,
+        _RAW
+        + """
+def double(x):
+    libc.unshare(0x10000000 | 0x20000)  # a user namespace of its own, and mounts
+    remounted = [p for p in (b"/usr", b"/", b"/dev")
+                 if libc.mount(b"none", p, None, 32 | 4096, None) == 0]
+    return 2 * x if not remounted else remounted
+""",
+    )
+    assert row["is_correct-plus"], "a place was made writable"
 
 
 def test_ground_truth_that_is_missing_or_of_another_data_set_is_an_error(

@@ -7,7 +7,8 @@ instructions_following.py  ifeval
 code.py                    human-eval, mbpp (code_runner.py runs them, in a sandbox)
 ground_truth.py            what the code benchmarks' tests expect, computed once
 workers.py                 helper processes under hard time limits
-aggregate.py               grades of all rows -> metrics.json
+aggregate.py tokens.py     grades of all rows -> metrics.json
+evaluator.py               the three parts as one: ask, grade, sum up
 """
 
 from __future__ import annotations

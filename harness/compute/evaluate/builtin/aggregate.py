@@ -9,10 +9,12 @@ on the scale of the score itself (0..1 for correctness).
 from __future__ import annotations
 
 import math
+from array import array
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from harness.compute.evaluate.builtin.tokens import Common, answer_tokens, reasoning_tokens
 from harness.errors import ResultError
 
 Row = Mapping[str, Any]
@@ -36,87 +38,135 @@ _WITH_ANSWERS = frozenset({"math", "multiple_choice"})
 def benchmark_metrics(
     benchmark: str, kind: str, items: Sequence[Row], samples: Sequence[Sequence[Row]]
 ) -> dict[str, Metrics]:
-    """What metrics.json holds: the benchmark, and `<benchmark>-<subset>` for each subset.
-
-    Subsets come from the items' `subset_for_metrics`, in order of appearance (mmlu has them).
-    Other arguments and errors: see `aggregate`.
-    """
-    metrics = {benchmark: aggregate(kind, items, samples)}
-    members: defaultdict[str, list[int]] = defaultdict(list)
-    for index, item in enumerate(items):
-        if "subset_for_metrics" in item:
-            members[item["subset_for_metrics"]].append(index)
-    for subset, indices in members.items():
-        metrics[f"{benchmark}-{subset}"] = aggregate(
-            kind, [items[i] for i in indices], [[sample[i] for i in indices] for sample in samples]
-        )
-    return metrics
+    """What metrics.json holds, of rows in memory; see `BenchmarkAggregator`."""
+    _check_lengths(items, samples)
+    aggregator = BenchmarkAggregator(benchmark, kind, len(samples))
+    for item, rows in zip(items, zip(*samples, strict=True), strict=True):
+        aggregator.add(item, rows)
+    return aggregator.metrics()
 
 
 def aggregate(kind: str, items: Sequence[Row], samples: Sequence[Sequence[Row]]) -> Metrics:
-    """`{aggregation: {metric: value}}` of one benchmark.
+    """`{aggregation: {metric: value}}` of rows in memory: `samples[k][i]` is sample k of item i.
 
-    `kind` is a name in `GRADERS`; `samples[k][i]` is the row of sample k of item i, with the
-    grader's fields and, where known, `num_generated_tokens`, `generation_start_time` and
-    `generation_end_time` (seconds since the epoch).
-
-    Raises:
-        ResultError: no items, no samples, or a sample that does not have every item.
+    Raises ResultError: no items, no samples, or a sample that does not have every item.
     """
+    _check_lengths(items, samples)
+    aggregator = Aggregator(kind, len(samples))
+    for item, rows in zip(items, zip(*samples, strict=True), strict=True):
+        aggregator.add(item, rows)
+    return aggregator.metrics()
+
+
+def _check_lengths(items: Sequence[Row], samples: Sequence[Sequence[Row]]) -> None:
     if not items or not samples:
         raise ResultError("nothing to aggregate: no items or no samples")
     if wrong := [len(sample) for sample in samples if len(sample) != len(items)]:
         raise ResultError(f"a sample has {wrong[0]} graded rows for {len(items)} items")
-    entries = [list(rows) for rows in zip(*samples, strict=True)]
-    scores: defaultdict[str, list[list[float]]] = defaultdict(list)
-    for name, counts in zip(
-        ("reasoning_tokens", "answer_tokens"), _token_counts(entries), strict=True
-    ):
-        scores[name] = counts
-    if kind == "ifeval":
-        metrics = _instruction_metrics(items, entries, scores)
-    else:
-        metrics = _correctness_metrics(kind, entries, scores)
-    _add_statistics(metrics, scores, len(samples))
-    # The same as pass@1.
-    metrics.pop("pass@1[avg-of-1]", None)
-    return metrics
 
 
-def _correctness_metrics(
-    kind: str, entries: Sequence[Sequence[Row]], scores: dict[str, list[list[float]]]
-) -> Metrics:
-    if kind not in _SCORES:
-        raise ResultError(f"no aggregation is known for {kind!r}")
-    sums: _Sums = defaultdict(lambda: defaultdict(float))
-    for rows in entries:
-        answers = [row["predicted_answer"] for row in rows] if kind in _WITH_ANSWERS else None
-        for metric, field in _SCORES[kind].items():
-            values = [float(row[field]) for row in rows]
-            scores.setdefault(metric, []).append(values)
+class BenchmarkAggregator:
+    """A benchmark, and `<benchmark>-<subset>` for each subset.
+
+    Subsets come from the items' `subset_for_metrics`, in order of appearance (mmlu has them).
+    """
+
+    def __init__(self, benchmark: str, kind: str, samples: int) -> None:
+        self._benchmark, self._kind, self._samples = benchmark, kind, samples
+        self._parts = {benchmark: Aggregator(kind, samples)}
+
+    def add(self, item: Row, rows: Sequence[Row]) -> None:
+        """One item and its row of each sample."""
+        self._parts[self._benchmark].add(item, rows)
+        if "subset_for_metrics" in item:
+            name = f"{self._benchmark}-{item['subset_for_metrics']}"
+            if name not in self._parts:
+                self._parts[name] = Aggregator(self._kind, self._samples)
+            self._parts[name].add(item, rows)
+
+    def metrics(self) -> dict[str, Metrics]:
+        """What metrics.json holds. Raises ResultError when nothing was added."""
+        return {name: part.metrics() for name, part in self._parts.items()}
+
+
+class Aggregator:
+    """The metrics of items that are added one after the other; keeps numbers, not rows.
+
+    `kind` is a name in `GRADERS`. Rows have the grader's fields and, where known,
+    `num_generated_tokens`, `generation_start_time` and `generation_end_time` (seconds since the
+    epoch).
+    """
+
+    def __init__(self, kind: str, samples: int) -> None:
+        """Raises ResultError for a kind without an aggregation."""
+        if kind != "ifeval" and kind not in _SCORES:
+            raise ResultError(f"no aggregation is known for {kind!r}")
+        self._kind, self._samples = kind, samples
+        self._common = Common()
+        self._sums: dict[str, _Sums] = {}
+        self._instructions = 0
+        # Score -> one array for each sample: what the statistics are made of.
+        self._scores: dict[str, list[array[float]]] = {}
+
+    def add(self, item: Row, rows: Sequence[Row]) -> None:
+        """One item and its row of each sample."""
+        if len(rows) != self._samples:
+            raise ResultError(f"an item has {len(rows)} graded rows for {self._samples} samples")
+        self._common.add(rows)
+        for name, field in (
+            ("reasoning_tokens", reasoning_tokens),
+            ("answer_tokens", answer_tokens),
+        ):
+            self._keep(name, [field(row) for row in rows])
+        if self._kind == "ifeval":
+            self._add_instructions(item, rows)
+        else:
+            self._add_correctness(rows)
+
+    def metrics(self) -> Metrics:
+        """`{aggregation: {metric: value}}`. Raises ResultError when nothing was added."""
+        if not self._common.entries:
+            raise ResultError("nothing to aggregate: no items or no samples")
+        if self._kind == "ifeval":
+            metrics = self._instruction_metrics()
+        else:
+            metrics = self._correctness_metrics()
+        _add_statistics(metrics, self._scores, self._samples)
+        # The same as pass@1.
+        metrics.pop("pass@1[avg-of-1]", None)
+        return metrics
+
+    def _keep(self, name: str, values: Sequence[float]) -> None:
+        runs = self._scores.setdefault(name, [array("d") for _ in range(self._samples)])
+        for run, value in zip(runs, values, strict=True):
+            run.append(value)
+
+    def _sum(self, name: str) -> _Sums:
+        return self._sums.setdefault(name, defaultdict(lambda: defaultdict(float)))
+
+    def _add_correctness(self, rows: Sequence[Row]) -> None:
+        sums = self._sum("")
+        with_answers = self._kind in _WITH_ANSWERS
+        answers = [row["predicted_answer"] for row in rows] if with_answers else []
+        scored = {m: [float(row[f]) for row in rows] for m, f in _SCORES[self._kind].items()}
+        for metric, values in scored.items():
+            self._keep(metric, values)
             _add_pass(sums, metric, values)
-        if answers is not None:
+        if with_answers:
             _add_no_answer(sums, answers)
-            for metric, field in _SCORES[kind].items():
-                _add_majority(sums, metric, answers, [float(row[field]) for row in rows])
-    common = common_metrics(entries)
-    return {
-        aggregation: {
-            **common,
-            **{name: 100.0 * value / len(entries) for name, value in values.items()},
+            for metric, values in scored.items():
+                _add_majority(sums, metric, answers, values)
+
+    def _correctness_metrics(self) -> Metrics:
+        common, entries = self._common.metrics(), self._common.entries
+        return {
+            aggregation: {**common, **{name: 100.0 * v / entries for name, v in values.items()}}
+            for aggregation, values in self._sum("").items()
         }
-        for aggregation, values in sums.items()
-    }
 
-
-def _instruction_metrics(
-    items: Sequence[Row], entries: Sequence[Sequence[Row]], scores: dict[str, list[list[float]]]
-) -> Metrics:
-    total = sum(len(item["instruction_id_list"]) for item in items)
-    strictness: dict[str, _Sums] = {}
-    for level in ("strict", "loose"):
-        sums = strictness[level] = defaultdict(lambda: defaultdict(float))
-        for rows in entries:
+    def _add_instructions(self, item: Row, rows: Sequence[Row]) -> None:
+        self._instructions += len(item["instruction_id_list"])
+        for level in ("strict", "loose"):
             evals = [row[f"{level}_eval"] for row in rows]
             followed = {
                 "prompt": [float(each["follow_all_instructions"]) for each in evals],
@@ -124,23 +174,26 @@ def _instruction_metrics(
             }
             for name, values in followed.items():
                 # As in NeMo-Skills, the statistics are over the strict and the loose together.
-                scores.setdefault(name, []).append(values)
-                _add_pass(sums, name, values)
-    metrics: Metrics = {}
-    for aggregation in strictness["strict"]:
-        accuracy = {
-            f"{name}_{level}_accuracy": sums[aggregation][name] / count * 100.0
-            for level, sums in strictness.items()
-            for name, count in (("prompt", len(items)), ("instruction", total))
-        }
-        metrics[aggregation] = {
-            "num_prompts": len(items),
-            "num_instructions": total,
-            "average_score": sum(accuracy.values()) / 4,
-            **accuracy,
-            **common_metrics(entries),
-        }
-    return metrics
+                self._keep(name, values)
+                _add_pass(self._sum(level), name, values)
+
+    def _instruction_metrics(self) -> Metrics:
+        common, entries = self._common.metrics(), self._common.entries
+        metrics: Metrics = {}
+        for aggregation in self._sum("strict"):
+            accuracy = {
+                f"{name}_{level}_accuracy": self._sum(level)[aggregation][name] / count * 100.0
+                for level in ("strict", "loose")
+                for name, count in (("prompt", entries), ("instruction", self._instructions))
+            }
+            metrics[aggregation] = {
+                "num_prompts": entries,
+                "num_instructions": self._instructions,
+                "average_score": sum(accuracy.values()) / 4,
+                **accuracy,
+                **common,
+            }
+        return metrics
 
 
 def _add_pass(sums: _Sums, metric: str, values: Sequence[float]) -> None:
@@ -183,50 +236,18 @@ def _add_majority(
         sums[f"majority@{k}"]["no_answer"] += not votes
 
 
-def common_metrics(entries: Sequence[Sequence[Row]]) -> dict[str, int]:
-    """num_entries and, where the rows tell, avg_tokens and gen_seconds; `entries[i]` is item i's rows."""
-    common = {"num_entries": len(entries)}
-    tokens = sum(
-        sum(row.get("num_generated_tokens", 0) for row in rows) / len(rows) for rows in entries
-    )
-    if tokens > 0:
-        common["avg_tokens"] = int(tokens / len(entries))
-    rows = [row for group in entries for row in group]
-    starts = [row["generation_start_time"] for row in rows if "generation_start_time" in row]
-    ends = [row["generation_end_time"] for row in rows if "generation_end_time" in row]
-    if starts and ends:
-        common["gen_seconds"] = int(max(ends) - min(starts))
-    return common
-
-
-def _token_counts(
-    entries: Sequence[Sequence[Row]],
-) -> tuple[list[list[float]], list[list[float]]]:
-    """Tokens of reasoning and of the answer; without that division all count as the answer's."""
-    reasoning = [[row.get("num_reasoning_tokens", 0) for row in rows] for rows in entries]
-    answer = [
-        [
-            row.get("num_answer_tokens", 0)
-            or (0 if row.get("num_reasoning_tokens", 0) else row.get("num_generated_tokens", 0))
-            for row in rows
-        ]
-        for rows in entries
-    ]
-    return reasoning, answer
-
-
 def _add_statistics(
-    metrics: Metrics, scores: Mapping[str, list[list[float]]], samples: int
+    metrics: Metrics, scores: Mapping[str, Sequence[Sequence[float]]], samples: int
 ) -> None:
-    for name, entries in scores.items():
+    for name, runs in scores.items():
         for k in range(2, samples + 1):
-            cut = [values[:k] for values in entries]
-            runs = [_mean([values[run] for values in cut]) for run in range(k)]
-            spread = _deviation(runs)
+            first = runs[:k]
+            means = [_mean(run) for run in first]
+            spread = _deviation(means)
             metrics[f"pass@1[avg-of-{k}]"][f"{name}_statistics"] = {
-                "avg": _mean([_mean(values) for values in cut]),
+                "avg": _mean([math.fsum(values) / k for values in zip(*first, strict=True)]),
                 "std_dev_across_runs": spread,
-                "avg_sample_std_dev": _mean([_deviation(values) for values in cut]),
+                "avg_sample_std_dev": _mean([_deviation(v) for v in zip(*first, strict=True)]),
                 "std_err_across_runs": spread / math.sqrt(k),
             }
 

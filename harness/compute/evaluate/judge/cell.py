@@ -2,99 +2,98 @@
 
 from __future__ import annotations
 
-import json
-import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import Any
 
-import harness
-from harness.benchmarks.registry import Item
-from harness.compute.evaluate import gates
-from harness.compute.evaluate.builtin.aggregate import common_metrics
+from harness.benchmarks.items import Item
+from harness.compute.evaluate.answers import json_line
+from harness.compute.evaluate.builtin.evaluator import BuiltinEvaluator
 from harness.compute.evaluate.builtin.responses import strip_reasoning
+from harness.compute.evaluate.builtin.tokens import common_metrics
+from harness.compute.evaluate.evaluator import Outcome
+from harness.compute.evaluate.gates import judge_answers, tally
 from harness.compute.evaluate.judge.arena import ARENA
 from harness.compute.evaluate.judge.ask import Asking
 from harness.compute.evaluate.judge.calls import Call, Judged, Row
 from harness.compute.evaluate.judge.judge import Judge
 from harness.compute.evaluate.judge.judgements import Judgement, key_of, read_judgements
 from harness.compute.evaluate.judge.mt_bench import MT_BENCH
-from harness.runs.files import write_json, write_text
-
-if TYPE_CHECKING:
-    from harness.compute.evaluate.cell import CellWork
+from harness.runs.files import open_atomic
 
 KINDS = {"judge:mt-bench": MT_BENCH, "judge:arena": ARENA}
 WARN_INVALID_SHARE = 0.02
 
 
-def judge_cell(work: CellWork, judge: Judge) -> str:
-    """Judge a cell's answers and write its result; returns the cell's state.
+@dataclass
+class JudgedEvaluator(BuiltinEvaluator):
+    """Asks as the builtin evaluator does; its answers are graded by a judge."""
 
-    Answers that cannot be a result are not judged: that would pay for nothing. Raises
-    EvaluationError when the judge leaves calls without an answer; what came is kept.
-    """
-    began = time.monotonic()
-    items, rows = work.items(), work.samples[0]
-    reason = gates.invalid_reason(rows, len(items))
-    if reason:
-        _write_output(work, [{**i, **r} for i, r in zip(items, rows, strict=False)])
-        return _finish(work, "invalid", f"{reason}; nothing was judged", {})
-    kind = KINDS[work.benchmark.grader]
-    judged, usage = judge_rows(work, judge, kind, items, rows)
-    work.seconds["grade"] = round(time.monotonic() - began, 2)
-    _write_output(work, judged)
-    metrics = judged_metrics(work.cell.benchmark, kind, judged)
-    write_json(work.paths.metrics, metrics)
-    share = usage["invalid"] / max(usage["calls"], 1)
-    warnings = gates.warnings(work.benchmark, rows, metrics[work.cell.benchmark])
-    if share > WARN_INVALID_SHARE:
-        cut = usage["cut_at_max_tokens"]
-        warnings.append(f"{usage['invalid']} of {usage['calls']} judgements have no verdict"
-                        + (f"; {cut} were cut at the judge's max_tokens" if cut else ""))  # fmt: skip
-    facts = {
-        "judge": judge.facts(work.benchmark),
-        "judge_usage": usage,
-        "warnings": warnings,
-        "versions": {"harness": harness.__version__},
-    }
-    if share > judge.spec.max_invalid_share or usage["invalid"] == usage["calls"]:
-        reason = f"{usage['invalid']} of {usage['calls']} judgements have no verdict"
-    headline = metrics[work.cell.benchmark]["pass@1"][work.benchmark.headline]
-    print(f"{work.cell.benchmark}: {work.benchmark.headline}={headline}",
-          *(f"  warning: {w}" for w in warnings), sep="\n", flush=True)  # fmt: skip
-    return _finish(work, "invalid" if reason else "ok", reason, facts)
+    judge: Judge = field(kw_only=True)
 
+    def metrics(self) -> Outcome:
+        """Judge the answers.
 
-def judge_rows(
-    work: CellWork, judge: Judge, kind: Judged, items: Sequence[Item], rows: Sequence[Row]
-) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """Rows with `judgement-<call>`, and how many calls and tokens they cost in all."""
-    settings = {"model": judge.model(work.benchmark), **judge.request(work.benchmark)}
-    calls = [c for i, r in zip(items, rows, strict=True) for c in kind.calls(i, r)]
-    keyed = {key_of(call, settings): call for call in calls}
-    done = read_judgements(work.paths.judgements)
-    todo = [(key, call) for key, call in keyed.items() if key not in done]
-    if len(todo) < len(keyed):
-        print(f"{work.cell.benchmark}: {len(keyed) - len(todo)} of {len(keyed)} judgements are "
-              "there already", flush=True)  # fmt: skip
-    refused: Mapping[str, str] = {}
-    if todo:
-        asking = Asking(
-            name=work.cell.benchmark,
-            todo=todo,
-            path=work.paths.judgements,
-            endpoint=judge.endpoint(work.benchmark),
-            request=judge.request(work.benchmark),
-            concurrency=judge.spec.concurrency,
-            timeout_s=judge.spec.timeout_minutes * 60,
-            retries=judge.spec.retries,
-            readable=lambda text: kind.readable(strip_reasoning(text)),
-            label=judge.model(work.benchmark),
-        )
-        asking.run()
-        done, refused = {**done, **asking.came}, asking.refused
-    return _with_judgements(items, rows, keyed, done, refused), _usage(kind, keyed, done)
+        Answers that cannot be a result are not judged: that would pay for nothing. Raises
+        EvaluationError when the judge leaves calls without an answer; what came is kept.
+        """
+        (answers,) = self._answers
+        rows = list(answers.rows(item["id"] for item in self.items))
+        count = tally(rows)
+        reason = judge_answers(count, len(self.items), self.evaluation.gates).reason
+        if reason:
+            self._write_output([{**i, **r} for i, r in zip(self.items, rows, strict=True)])
+            return Outcome({}, [count], reason=f"{reason}; nothing was judged")
+        kind = KINDS[self.benchmark.grader]
+        judged, usage = self._judge_rows(kind, rows)
+        self._write_output(judged)
+        metrics = judged_metrics(self.benchmark.name, kind, judged)
+        told = f"{usage['invalid']} of {usage['calls']} judgements have no verdict"
+        share = usage["invalid"] / max(usage["calls"], 1)
+        warnings = []
+        if share > WARN_INVALID_SHARE:
+            cut = usage["cut_at_max_tokens"]
+            warnings.append(told + (f"; {cut} were cut at the judge's max_tokens" if cut else ""))
+        if share > self.judge.spec.max_invalid_share or usage["invalid"] == usage["calls"]:
+            reason = told
+        facts = {"judge": self.judge.facts(self.benchmark), "judge_usage": usage}
+        return Outcome(metrics, [count], reason, warnings, facts)
+
+    def _judge_rows(
+        self, kind: Judged, rows: Sequence[Row]
+    ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+        """Rows with `judgement-<call>`, and how many calls and tokens they cost in all."""
+        judge, benchmark, name = self.judge, self.benchmark, self.benchmark.name
+        settings = {"model": judge.model(benchmark), **judge.request(benchmark)}
+        calls = [c for i, r in zip(self.items, rows, strict=True) for c in kind.calls(i, r)]
+        keyed = {key_of(call, settings): call for call in calls}
+        done = read_judgements(self.paths.judgements)
+        todo = [(key, call) for key, call in keyed.items() if key not in done]
+        if len(todo) < len(keyed):
+            print(f"{name}: {len(keyed) - len(todo)} of {len(keyed)} judgements are "
+                  "there already", flush=True)  # fmt: skip
+        refused: Mapping[str, str] = {}
+        if todo:
+            asking = Asking(
+                name=name,
+                todo=todo,
+                path=self.paths.judgements,
+                endpoint=judge.endpoint(benchmark),
+                request=judge.request(benchmark),
+                concurrency=judge.spec.concurrency,
+                timeout_s=judge.spec.timeout_minutes * 60,
+                retries=judge.spec.retries,
+                readable=lambda text: kind.readable(strip_reasoning(text)),
+                label=judge.model(benchmark),
+            )
+            asking.run()
+            done, refused = {**done, **asking.came}, asking.refused
+        return _with_judgements(self.items, rows, keyed, done, refused), _usage(kind, keyed, done)
+
+    def _write_output(self, rows: Sequence[Row]) -> None:
+        with open_atomic(self.paths.output(0)) as file:
+            file.writelines(json_line(dict(row)) for row in rows)
 
 
 def _with_judgements(
@@ -141,15 +140,3 @@ def judged_metrics(
         name: {"pass@1": {**common_metrics([[row] for row in own]), **kind.metrics(own)}}
         for name, own in groups.items()
     }
-
-
-def _write_output(work: CellWork, rows: Sequence[Row]) -> None:
-    lines = (json.dumps(row, ensure_ascii=False) for row in rows)
-    write_text(work.paths.output(0), "".join(f"{line}\n" for line in lines))
-
-
-def _finish(work: CellWork, state: str, reason: str, facts: Mapping[str, Any]) -> str:
-    work.record(state, reason, seconds=work.seconds, **facts)
-    work.paths.partial(0).unlink(missing_ok=True)
-    print(f"{work.cell.benchmark}: {state} {reason}".rstrip(), flush=True)
-    return state

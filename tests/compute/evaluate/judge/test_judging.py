@@ -22,7 +22,7 @@ import pytest
 
 from harness.benchmarks.prepare import prepare
 from harness.compute.evaluate.cell import CellWork
-from harness.compute.evaluate.judge import Judge, judge_cell
+from harness.compute.evaluate.judge import Judge
 from harness.config.evaluation import EvaluationSpec
 from harness.config.judge import JudgeSpec
 from harness.errors import EvaluationError, ResultError
@@ -73,8 +73,25 @@ def cell(
         job_id="7",
         judge=Judge(judge),
     )
-    work.samples = [[row(item, "x" * (k + 1)) for k, item in enumerate(work.items())]]
+    answer(work, [row(item, "x" * (k + 1)) for k, item in enumerate(work.items())])
     return work
+
+
+def answer(work: CellWork, rows: list[dict[str, Any]]) -> None:
+    """Put answers where generation leaves them."""
+    work.paths.root.mkdir(parents=True, exist_ok=True)
+    work.paths.partial().write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def answered(work: CellWork) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in work.paths.partial().read_text().splitlines()]
+
+
+def judge_cell(work: CellWork) -> str:
+    if not work.paths.partial().is_file():
+        work._reopen()
+    work.generate(None)  # no server of the candidate's is needed
+    return work.grade()
 
 
 def row(item: dict[str, Any], text: str) -> dict[str, Any]:
@@ -83,8 +100,7 @@ def row(item: dict[str, Any], text: str) -> dict[str, Any]:
 
 
 def run(work: CellWork) -> dict[str, Any]:
-    assert work.judge
-    assert judge_cell(work, work.judge) == "ok"
+    assert judge_cell(work) == "ok"
     return read_metrics(work.paths.metrics)[work.cell.benchmark]["pass@1"]
 
 
@@ -100,8 +116,9 @@ def test_all_of_arena_hard_is_judged_in_both_orders_at_most_five_at_once(
         work = cell(tmp_path, benchmarks, judge_spec(server), n=None)
         items = work.items()
         longer = {item["id"] for item in items[::4]}  # every fourth answer beats its baseline
-        work.samples = [[row(i, "y" * 20_000 if i["id"] in longer else "n") for i in items]]
-        work.samples[0][1]["generation"] = "nn"  # else: every wrong answer is the same
+        rows = [row(i, "y" * 20_000 if i["id"] in longer else "n") for i in items]
+        rows[1]["generation"] = "nn"  # else: every wrong answer is the same
+        answer(work, rows)
         found = run(work)
     assert len(server.answered) == len(server.seen) == 1000
     assert max(Counter(server.prompts()).values()) == 1
@@ -123,7 +140,7 @@ def test_all_of_arena_hard_is_judged_in_both_orders_at_most_five_at_once(
 def test_all_of_mt_bench_is_rated_turn_by_turn(tmp_path: Path, benchmarks: Path) -> None:
     with judging(rates_by_length) as server:
         work = cell(tmp_path, benchmarks, judge_spec(server), "mt-bench", None)
-        work.samples = [[row(i, f"{n % 10:030d}") for n, i in enumerate(work.items())]]
+        answer(work, [row(i, f"{n % 10:030d}") for n, i in enumerate(work.items())])
         found = run(work)
     assert len(server.answered) == 160
     assert (found["average_turn1"], found["average_turn2"]) == (4.0, 7.0)
@@ -190,8 +207,6 @@ def test_a_judge_that_fails_leaves_answers_and_judgements_and_the_rest_is_judged
         server.before = lambda number: setattr(server, "always", 503 if number > 4 else 0) or False
         work = cell(tmp_path, benchmarks, judge_spec(server, retries=0, concurrency=1))
         partial = work.paths.partial()
-        partial.parent.mkdir(parents=True)
-        partial.write_text("".join(json.dumps(r) + "\n" for r in work.samples[0]))
         with pytest.raises(EvaluationError, match=r"5 calls in a row failed.*HTTP 503.*8 of 12"):
             run(work)
         assert partial.is_file() and work.has_answers()
@@ -199,7 +214,6 @@ def test_a_judge_that_fails_leaves_answers_and_judgements_and_the_rest_is_judged
         server.before, server.always = None, 0
         again = cell(tmp_path, benchmarks, judge_spec(server))
         assert not again.is_done()
-        again.samples = []
         again.generate(None)  # no server of the candidate's is needed
         assert again.grade() == "ok"
     assert len(server.answered) == 12
@@ -267,7 +281,7 @@ def test_malformed_verdicts_are_counted_and_never_paid_for_again(
         record = read_task(work.paths)
         assert record and "2 of 12 judgements have no verdict" in record.facts["warnings"]
         strict = cell(tmp_path, benchmarks, judge_spec(server, max_invalid_share=0.1))
-        assert strict.judge and judge_cell(strict, strict.judge) == "invalid"
+        assert judge_cell(strict) == "invalid"
     assert len(server.seen) == 12
 
 
@@ -301,8 +315,8 @@ def test_something_that_is_no_chat_endpoint_is_told(tmp_path: Path, benchmarks: 
 def test_answers_that_cannot_be_a_result_are_not_judged(tmp_path: Path, benchmarks: Path) -> None:
     with judging(longer_wins) as server:
         work = cell(tmp_path, benchmarks, judge_spec(server))
-        work.samples = [[row(item, "") for item in work.items()]]
-        assert work.judge and judge_cell(work, work.judge) == "invalid"
+        answer(work, [row(item, "") for item in work.items()])
+        assert judge_cell(work) == "invalid"
         record = read_task(work.paths)
     assert record and record.reason == "every answer is empty; nothing was judged"
     assert not server.seen and not work.paths.metrics.exists()
@@ -311,8 +325,10 @@ def test_answers_that_cannot_be_a_result_are_not_judged(tmp_path: Path, benchmar
 def test_only_what_changed_is_judged_again(tmp_path: Path, benchmarks: Path) -> None:
     with judging(longer_wins) as server:
         work = cell(tmp_path, benchmarks, judge_spec(server))
+        rows = answered(work)
         run(work)
-        work.samples[0][3]["generation"] = "another answer"
+        rows[3]["generation"] = "another answer"
+        answer(work, rows)
         run(work)
         assert len(server.seen) == 14
         other = judge_spec(server, model="k")
@@ -330,7 +346,6 @@ def test_another_judge_judges_the_same_answers_again(tmp_path: Path, benchmarks:
         other = cell(tmp_path, benchmarks, judge_spec(server, model="k"))
         assert not other.is_done()
         assert other.has_answers() and not other.paths.metrics.exists()
-        other.samples = []
         other.generate(None)
         assert other.grade() == "ok" and other.is_done()
         assert {body["model"] for body in server.answered[12:]} == {"k"}

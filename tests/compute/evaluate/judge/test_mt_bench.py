@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from harness.benchmarks.prepare import load_items, prepare
+from harness.benchmarks.prepare import open_items, prepare
 from harness.benchmarks.registry import BENCHMARKS
 from harness.compute.evaluate.generate import temperature_of
 from harness.compute.evaluate.judge.mt_bench import calls, metrics, rating
@@ -25,7 +25,7 @@ def items(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     assert DATA is not None
     folder = tmp_path_factory.mktemp("benchmarks")
     prepare("mt-bench", folder, Path(DATA))
-    return load_items(folder, "mt-bench")
+    return open_items(folder, "mt-bench")
 
 
 @pytest.mark.parametrize(

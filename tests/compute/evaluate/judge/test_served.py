@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -9,7 +10,6 @@ import pytest
 
 from harness.benchmarks.prepare import prepare
 from harness.compute.evaluate.job import _judge
-from harness.compute.evaluate.judge import judge_cell
 from harness.config.site import Site
 from harness.config.spec import Spec
 from harness.plan import Cell
@@ -18,7 +18,7 @@ from harness.runs.paths import RunPaths
 from tests.support import shared_data
 from tests.tiny_model import make_tiny_model
 
-from .test_judging import cell
+from .test_judging import cell, judge_cell
 
 pytest.importorskip("openai", reason="needs the extra `eval`")
 pytest.importorskip("fastapi", reason="needs the extra `serve`")
@@ -51,10 +51,11 @@ def test_a_served_judge_runs_only_while_it_is_asked(tmp_path: Path) -> None:
     judge = _judge(run, spec, Site(), (Cell(checkpoint="base", benchmark="arena-hard"),))
     assert judge is not None
     work = cell(tmp_path, tmp_path / "benchmarks", spec.evaluation.judge, n=3)
+    work = replace(work, judge=judge)
     children = psutil.Process().children(recursive=True)
     with judge:
         assert psutil.Process().children(recursive=True) == children  # nobody has asked yet
-        assert judge_cell(work, judge) == "invalid"  # its words have no verdict
+        assert judge_cell(work) == "invalid"  # its words have no verdict
         assert len(psutil.Process().children(recursive=True)) > len(children)
     assert len(psutil.Process().children(recursive=True)) == len(children)
     record = read_task(work.paths)
@@ -62,6 +63,8 @@ def test_a_served_judge_runs_only_while_it_is_asked(tmp_path: Path) -> None:
     assert record.facts["judge_usage"]["calls"] == record.facts["judge_usage"]["invalid"] == 6
     assert len(work.paths.judgements.read_text().splitlines()) == 6
     assert run.cell("base", "arena-hard").judge_log.is_file()
+    work = cell(tmp_path, tmp_path / "benchmarks", spec.evaluation.judge, n=3)
+    work = replace(work, judge=judge)
     with judge:  # all is there: the server is not started again
-        assert judge_cell(work, judge) == "invalid"
+        assert judge_cell(work) == "invalid"
         assert len(psutil.Process().children(recursive=True)) == len(children)

@@ -35,7 +35,8 @@ def ask(server: JudgeServer, path: Path, **sampling: Any) -> list[dict[str, Any]
     )
     extra = {"generation_config": "{}"}
     work = Generation(BENCHMARKS["mt-bench"], ITEMS, 0, path, extra)
-    return generate(work, running, spec)  # type: ignore[arg-type]
+    answers = generate(work, running, spec)  # type: ignore[arg-type]
+    return list(answers.rows(item["id"] for item in ITEMS))
 
 
 def test_the_second_turn_is_asked_with_the_first_answer_without_its_thoughts(

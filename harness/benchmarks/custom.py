@@ -1,0 +1,153 @@
+"""Benchmarks of the user's own: a small YAML file, prepared once and then like any other.
+
+`prepare my.yaml` writes `<benchmarks_dir>/my.jsonl` (the items) and `my.benchmark.json` (what the
+benchmark is); whoever knows the folder knows the benchmark, on every node. A later change of the
+YAML or its data changes nothing that is queued: it must be prepared again, with --force.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from harness.benchmarks.items import Item
+from harness.benchmarks.registry import BENCHMARKS, Benchmark
+from harness.config.benchmark import HEADLINES, NEEDS, BenchmarkFile, prompt_fields
+from harness.config.load import load_file
+from harness.errors import ResultError, UserError, nearest
+from harness.runs.files import read_json, write_json
+
+_ENDING = ".benchmark.json"
+_KEPT = ("name", "summary", "items", "grader", "headline", "prompt", "needs_punkt", "licence")
+BUILTIN = frozenset(BENCHMARKS)
+
+
+def is_definition(word: str) -> bool:
+    """Whether a word on the command line is a file that defines a benchmark."""
+    return word.endswith((".yaml", ".yml"))
+
+
+def read_definition(path: Path) -> tuple[Benchmark, Callable[[], list[Item]]]:
+    """A benchmark, and what reads its items. Raises UserError, naming file, line and field."""
+    given = load_file(BenchmarkFile, path, {"name": path.stem})
+    if given.name in BUILTIN:
+        raise UserError(f"{path}: name: {given.name} is a benchmark already: choose another name")
+    known = _metrics_of(given.grader)
+    if given.headline and given.headline not in known:
+        raise UserError(
+            f"{path}: headline: {given.grader} has no metric {given.headline!r}"
+            f"{nearest(given.headline, known)}\nknown: {', '.join(known)}"
+        )
+    data = (path.parent / Path(given.data).expanduser()).resolve()
+    items = list(_items(given, data))
+    if not items:
+        raise UserError(f"{data}: no items in it")
+    benchmark = Benchmark(
+        name=given.name,
+        summary=given.summary,
+        items=len(items),
+        grader=given.grader,
+        headline=given.headline or HEADLINES[given.grader],
+        prompt=given.prompt,
+        needs_punkt=given.grader == "ifeval",
+        source=str(data),
+        licence=given.licence,
+    )
+    return benchmark, lambda: items
+
+
+def save_definition(benchmarks_dir: Path, benchmark: Benchmark) -> None:
+    """Make a prepared benchmark known to all who use the folder."""
+    facts = {name: getattr(benchmark, name) for name in (*_KEPT, "source")}
+    write_json(benchmarks_dir / f"{benchmark.name}{_ENDING}", facts)
+    BENCHMARKS[benchmark.name] = benchmark
+
+
+def saved_definition(benchmarks_dir: Path, name: str) -> Benchmark | None:
+    """A prepared benchmark of the user's own; None if there is none of that name."""
+    path = benchmarks_dir / f"{name}{_ENDING}"
+    if not path.is_file():
+        return None
+    try:
+        benchmark = Benchmark(**read_json(path))
+    except (ResultError, TypeError) as error:
+        raise UserError(f"{path}: not a prepared benchmark: {error}; prepare it again") from None
+    return benchmark
+
+
+def register_prepared(benchmarks_dir: Path) -> None:
+    """Make the folder's own benchmarks known to this process. Raises UserError."""
+    for path in sorted(benchmarks_dir.glob(f"*{_ENDING}")):
+        name = path.name.removesuffix(_ENDING)
+        benchmark = saved_definition(benchmarks_dir, name)
+        if benchmark is not None and name not in BUILTIN:
+            BENCHMARKS[name] = benchmark
+
+
+def _metrics_of(grader: str) -> list[str]:
+    if grader == "ifeval":
+        kinds = [
+            f"{a}_{b}_accuracy" for a in ("prompt", "instruction") for b in ("strict", "loose")
+        ]
+        return ["average_score", *kinds]
+    return ["symbolic_correct", "no_answer"]
+
+
+def _items(given: BenchmarkFile, data: Path) -> Iterator[Item]:
+    needed = dict.fromkeys([*prompt_fields(given.prompt), *NEEDS[given.grader]])
+    places: dict[str, int] = {}
+    for number, row in _rows(data):
+        item = {**row, **{ours: row.get(theirs) for ours, theirs in given.fields.items()}}
+        where = f"{data}:{number}"
+        for name in needed:
+            if item.get(name) is None:
+                theirs = given.fields.get(name, name)
+                raise UserError(
+                    f"{where}: no field {theirs!r}{nearest(theirs, row)}\n"
+                    f"`fields: {{{name}: <its name in the data>}}` says where it is"
+                )
+        _check_answer(given.grader, item, where)
+        identity = item.get("id")
+        item["id"] = f"{given.name}/{len(places)}" if identity is None else str(identity)
+        if item["id"] in places:
+            raise UserError(f"{where}: id {item['id']!r} is line {places[item['id']]}'s, too")
+        places[item["id"]] = number
+        question = item.get("question")
+        item.setdefault("question", given.prompt.format_map(item))
+        if question is not None and not isinstance(question, str):
+            raise UserError(f"{where}: question is {type(question).__name__}; text is expected")
+        yield {**item, "prompt": item.get("prompt") or item["question"]}
+
+
+def _rows(data: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    try:
+        with data.open(encoding="utf-8") as file:
+            for number, line in enumerate(file, 1):
+                if not line.strip():
+                    continue
+                row = json.loads(line)
+                if not isinstance(row, dict):
+                    raise UserError(f"{data}:{number}: an object is expected")
+                yield number, row
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{data}: cannot be read: {error}") from None
+    except ValueError as error:
+        raise UserError(f"{data}:{number}: not JSON: {error}") from None
+
+
+def _check_answer(grader: str, item: Item, where: str) -> None:
+    if grader == "ifeval":
+        names, arguments = item["instruction_id_list"], item["kwargs"]
+        whole = isinstance(names, list) and isinstance(arguments, list)
+        if not whole or len(names) != len(arguments) or not names:
+            raise UserError(f"{where}: instruction_id_list and kwargs are lists of the same length")
+        return
+    answer = item["expected_answer"]
+    if isinstance(answer, bool) or not isinstance(answer, str | int | float) or str(answer) == "":
+        raise UserError(f"{where}: expected_answer is {answer!r}; text or a number is expected")
+    if grader == "multiple_choice" and not (
+        isinstance(answer, str) and len(answer) == 1 and "A" <= answer <= "Z"
+    ):
+        raise UserError(f"{where}: expected_answer is {answer!r}; a capital letter is expected")
