@@ -7,7 +7,7 @@ import sys
 import typer
 
 from harness.errors import HarnessError
-from harness.verbs import data, results, runs
+from harness.verbs import data, evaluate, results, runs
 from harness.verbs.serve import serve
 
 app = typer.Typer(
@@ -33,6 +33,7 @@ for verb in (
     data.prepare,
 ):
     app.command()(verb)
+app.command("eval")(evaluate.evaluate)
 app.add_typer(data.data_app, name="data")
 
 

@@ -16,13 +16,14 @@ from typing import Literal
 
 from harness.benchmarks.registry import parse
 from harness.config.base import Frozen, minutes
+from harness.config.evaluate import EvalSpec
 from harness.config.evaluation import EvaluationSpec
 from harness.config.serve import ServeSpec
 from harness.config.site import JobKind, Role, Site, SlurmOptions
 from harness.config.spec import Spec
 from harness.config.train import TrainSpec
 from harness.errors import UserError
-from harness.runs.paths import BASE, checkpoint_name
+from harness.runs.paths import BASE, checkpoint_name, checkpoint_step
 
 Condition = Literal["afterok", "afterany"]
 Work = Literal["train", "evaluate", "serve", "close", "collect"]
@@ -167,6 +168,15 @@ def build_plan(spec: Spec, site: Site, rows: int | None = None) -> Plan:
         jobs=(train, *arrays, close, collect),
         checkpoints=tuple(checkpoints),
     )
+
+
+def eval_plan(spec: EvalSpec, site: Site) -> Plan:
+    """One array that evaluates a model as it is, and its table."""
+    step = checkpoint_step(spec.checkpoint) or 0
+    checkpoint = PlannedCheckpoint(name=spec.checkpoint, step=step)
+    array = _eval_job(spec.evaluation, site, checkpoint).model_copy(update={"after": ()})
+    collect = _control_job(site, "collect", (Edge(job=array.name, condition="afterany"),))
+    return Plan(name=spec.name, total_steps=0, jobs=(array, collect), checkpoints=(checkpoint,))
 
 
 def serve_plan(spec: ServeSpec, site: Site) -> Plan:

@@ -12,6 +12,7 @@ from typing import Any, TypeVar, get_args
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from harness.config.evaluate import EvalSpec
 from harness.config.serve import ServeSpec
 from harness.config.sft_fields import SFT_FIELDS
 from harness.config.site import Site
@@ -78,6 +79,21 @@ def load_file(model: type[Model], path: Path, defaults: Mapping[str, Any]) -> Mo
     source = read_source(path)
     source.data = {**defaults, **source.data}
     return _validate(model, source)
+
+
+def load_evaluated(path: Path) -> Spec | EvalSpec:
+    """What an evaluation task works for: a run that trains, or one of `eval`. Raises UserError."""
+    source = read_source(path)
+    if "train" in source.data:
+        return _validate(Spec, source)
+    return _validate(EvalSpec, source)
+
+
+def build_eval(data: dict[str, Any], overrides: Sequence[str]) -> EvalSpec:
+    """The spec of `eval` from the command line; `overrides` are FIELD=VALUE. Raises UserError."""
+    source = Source("command line", data)
+    _override(source, overrides)
+    return _validate(EvalSpec, source)
 
 
 def load_serve(path: Path) -> ServeSpec:

@@ -34,6 +34,21 @@ class Spec(Frozen):
     evaluation: EvaluationSpec | None = None
     """Unset: train only."""
 
+    @property
+    def base_model(self) -> str:
+        """The model before training."""
+        return self.train.model_name
+
+    @property
+    def base_template(self) -> str | None:
+        """Template to serve it with: what the checkpoints hold, the base model may not."""
+        return self.train.chat_template_path
+
+    @property
+    def trained_template(self) -> str | None:
+        """Template that its checkpoints were trained with; None: the model's own."""
+        return self.train.chat_template_path
+
     @model_validator(mode="after")
     def _best_needs_evaluation(self) -> Spec:
         if self.train.keep_best is None:

@@ -8,13 +8,14 @@ from urllib.parse import urlsplit
 
 from harness.benchmarks.prepare import is_prepared, open_items
 from harness.benchmarks.registry import Benchmark, Item, parse
+from harness.config.evaluate import EvalSpec
 from harness.config.evaluation import EvaluationSpec
 from harness.config.judge import JudgeSpec
 from harness.config.load import expand
 from harness.config.site import Site
 from harness.config.spec import Spec
 from harness.errors import EvaluationError, UserError
-from harness.plan import build_plan
+from harness.plan import build_plan, eval_plan
 from harness.preflight.findings import Finding, error, note
 from harness.preflight.model import check_model
 
@@ -39,7 +40,7 @@ def resolve_judge(spec: Spec) -> Spec:
     return spec.model_copy(update={"evaluation": evaluation.model_copy(update={"judge": judge})})
 
 
-def check_judge(spec: Spec, site: Site, rows: int | None) -> list[Finding]:
+def check_judge(spec: Spec | EvalSpec, site: Site, rows: int | None) -> list[Finding]:
     """Findings about `evaluation.judge`; none where no benchmark needs a judge."""
     assert spec.evaluation
     evaluation = spec.evaluation
@@ -81,13 +82,18 @@ def _check_endpoint(judge: JudgeSpec, site: Site) -> list[Finding]:
 
 
 def _estimates(
-    spec: Spec, judged: list[Benchmark], folder: Path, rows: int | None
+    spec: Spec | EvalSpec, judged: list[Benchmark], folder: Path, rows: int | None
 ) -> list[Finding]:
     """Calls exactly; tokens by their characters, each answer and judgement at its longest."""
     evaluation = spec.evaluation
     assert evaluation and evaluation.judge
     try:
-        checkpoints = len(build_plan(spec, Site(), rows).checkpoints)
+        plan = (
+            eval_plan(spec, Site())
+            if isinstance(spec, EvalSpec)
+            else build_plan(spec, Site(), rows)
+        )
+        checkpoints = len(plan.checkpoints)
     except UserError:  # told by the check of steps
         return []
     findings = []

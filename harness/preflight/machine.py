@@ -17,16 +17,25 @@ def has_gpu() -> bool:
 
 def check_machine(spec: Spec, site: Site, scheduler: str) -> list[Finding]:
     """Findings about the site, and about this machine where jobs run here."""
-    findings = []
-    runs_dir = Path(site.runs_dir)
-    existing = next(p for p in (runs_dir, *runs_dir.parents) if p.exists())
-    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
-        findings.append(error("site: runs_dir", f"{runs_dir}: cannot be written (at {existing})"))
+    findings = check_site(site, scheduler)
     if scheduler == "local" and spec.train.nodes > 1:
         findings.append(error("train.nodes", "the local scheduler has one machine", "nodes: 1"))
     if scheduler == "local" and not spec.train.use_cpu and not has_gpu():
         cure = "Set train.use_cpu: true (and bf16: false) to train in two CPU processes"
         findings.append(error("train.use_cpu", "this machine has no GPU", cure))
+    unset = [name for name in site.secrets if name not in os.environ]
+    if "wandb" in spec.train.report_to and "WANDB_API_KEY" in unset:
+        findings.append(warning("train.report_to", "wandb is asked for, WANDB_API_KEY is not set"))
+    return findings
+
+
+def check_site(site: Site, scheduler: str) -> list[Finding]:
+    """Findings about the site alone: its folders and images."""
+    findings = []
+    runs_dir = Path(site.runs_dir)
+    existing = next(p for p in (runs_dir, *runs_dir.parents) if p.exists())
+    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+        findings.append(error("site: runs_dir", f"{runs_dir}: cannot be written (at {existing})"))
     for role, environment in site.environments.items():
         if scheduler == "local" and environment.container and environment.runtime == "pyxis":
             findings.append(error(f"site: environments.{role}", "pyxis needs Slurm's srun"))
@@ -35,7 +44,4 @@ def check_machine(spec: Spec, site: Site, scheduler: str) -> list[Finding]:
             findings.append(
                 error(f"site: environments.{role}.container", f"{image}: no such image")
             )
-    unset = [name for name in site.secrets if name not in os.environ]
-    if "wandb" in spec.train.report_to and "WANDB_API_KEY" in unset:
-        findings.append(warning("train.report_to", "wandb is asked for, WANDB_API_KEY is not set"))
     return findings

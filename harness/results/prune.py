@@ -9,7 +9,8 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from harness.benchmarks.registry import BENCHMARKS
-from harness.config.load import load_spec
+from harness.config.evaluate import EvalSpec
+from harness.config.load import load_evaluated
 from harness.config.train import TrainSpec
 from harness.errors import ResultError
 from harness.plan import Plan
@@ -71,7 +72,10 @@ def prune_run(run: RunPaths) -> list[str]:
     Safe to call at any time from any job: decided from files, under a lock; when another job
     holds it, that one does the work. Raises ResultError for unreadable files, OSError.
     """
-    train = load_spec(run.spec).train
+    spec = load_evaluated(run.spec)
+    if isinstance(spec, EvalSpec):
+        return []  # never ours to delete
+    train = spec.train
     if train.keep_checkpoints == "all":
         return []
     folder = Path(train.output_dir) if train.output_dir else run.checkpoints

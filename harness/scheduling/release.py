@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from harness.config.load import load_serve, load_spec
+from harness.config.evaluate import EvalSpec
+from harness.config.load import load_evaluated, load_serve
 from harness.errors import SchedulerError
 from harness.plan import PlannedJob, eval_job_name
 from harness.runs.checkpoints import complete_checkpoints
@@ -24,7 +25,10 @@ def scheduler_of(run: RunPaths, manifest: Manifest) -> Scheduler:
 
 def checkpoints_dir(run: RunPaths) -> Path:
     """Where the run's training writes checkpoints."""
-    output_dir = load_spec(run.spec).train.output_dir
+    spec = load_evaluated(run.spec)
+    if isinstance(spec, EvalSpec):
+        return spec.checkpoints
+    output_dir = spec.train.output_dir
     return Path(output_dir) if output_dir else run.checkpoints
 
 

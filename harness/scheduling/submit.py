@@ -12,12 +12,13 @@ import yaml
 
 from harness.benchmarks.prepare import is_prepared, prepare
 from harness.benchmarks.registry import BENCHMARKS
+from harness.config.evaluate import EvalSpec
 from harness.config.load import PROJECT_ROOT
 from harness.config.serve import ServeSpec
 from harness.config.site import Site
 from harness.config.spec import Spec
 from harness.errors import HarnessError, SchedulerError, UserError
-from harness.plan import Plan, build_plan
+from harness.plan import Plan, build_plan, eval_plan
 from harness.runs.files import utc_now, write_text
 from harness.runs.paths import RunPaths, link_latest, new_run_id
 from harness.scheduling import slurm
@@ -50,7 +51,7 @@ def choose_scheduler(site: Site) -> SchedulerName:
 class Staged:
     """Everything that a submission would do."""
 
-    spec: Spec | ServeSpec
+    spec: Spec | ServeSpec | EvalSpec
     site: Site
     scheduler: SchedulerName
     plan: Plan
@@ -64,6 +65,16 @@ def stage(spec: Spec, site: Site, scheduler: SchedulerName, rows: int | None) ->
     plan = build_plan(spec, site, rows)
     run = RunPaths(Path(site.runs_dir) / spec.name / new_run_id())
     place = Place(run, mounts=_mounts(spec, site))
+    scripts = {job.name: render(job, plan, site, place) for job in plan.jobs}
+    return Staged(spec, site, scheduler, plan, run, scripts)
+
+
+def stage_eval(spec: EvalSpec, site: Site, scheduler: SchedulerName) -> Staged:
+    """The same for one model that is evaluated as it is."""
+    plan = eval_plan(spec, site)
+    run = RunPaths(Path(site.runs_dir) / spec.name / new_run_id())
+    paths = (spec.model, site.benchmarks_dir, spec.chat_template)
+    place = Place(run, mounts=tuple(p for p in paths if p and p.startswith("/")))
     scripts = {job.name: render(job, plan, site, place) for job in plan.jobs}
     return Staged(spec, site, scheduler, plan, run, scripts)
 

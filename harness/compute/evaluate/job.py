@@ -18,11 +18,13 @@ from harness.compute.evaluate.cell import CellWork
 from harness.compute.evaluate.judge import Judge, judge_of
 from harness.compute.evaluate.provenance import engine_version, template_sha256
 from harness.compute.evaluate.restart import generate_all
+from harness.compute.serve.external import external_server
 from harness.compute.serve.launch import server_request, wrapper
 from harness.compute.serve.request import ServeRequest
-from harness.compute.serve.server import serve
+from harness.compute.serve.server import RunningServer, serve
+from harness.config.evaluate import EvalSpec
 from harness.config.evaluation import EvaluationSpec
-from harness.config.load import PROJECT_ROOT, load_site, load_spec
+from harness.config.load import PROJECT_ROOT, load_evaluated, load_site
 from harness.config.site import Role, Site
 from harness.config.spec import Spec
 from harness.errors import HarnessError, ServerError
@@ -50,10 +52,11 @@ def run(run: RunPaths, job_name: str, task: int) -> str:
     job = manifest.plan.job(job_name)
     log = task_log(run, manifest, job, task)
     began = task_start()
-    spec, site = load_spec(run.spec), load_site(run.site)
+    spec, site = load_evaluated(run.spec), load_site(run.site)
     cells = job.tasks[task]
-    model = model_folder(run, spec, cells[0].checkpoint)
-    if model is None:
+    external = spec.external if isinstance(spec, EvalSpec) else None
+    model = None if external else model_folder(run, spec, cells[0].checkpoint)
+    if model is None and not external:
         return _missing(run, cells, log)
     work = _cell_works(run, spec, site, cells, log, model)
     try:
@@ -71,7 +74,11 @@ def run(run: RunPaths, job_name: str, task: int) -> str:
         for cell_work in todo:
             if cell_work not in asking:
                 cell_work.generate(None)
-        if asking:
+        if asking and external:
+            for cell_work in asking:
+                cell_work.generate(cast(RunningServer, external_server(external)))
+        elif asking:
+            assert model is not None
             served = served_folder(site, model)
             for cell_work in asking:
                 cell_work.served_fingerprint = fingerprint(served)
@@ -89,7 +96,7 @@ def run(run: RunPaths, job_name: str, task: int) -> str:
     return ", ".join(f"{w.cell.benchmark}: {s}" for w, s in zip(todo, states, strict=True))
 
 
-def model_folder(run: RunPaths, spec: Spec, checkpoint: str) -> Path | None:
+def model_folder(run: RunPaths, spec: Spec | EvalSpec, checkpoint: str) -> Path | None:
     """The folder to serve; None when training never completed that checkpoint.
 
     The base model is a folder, or the newest snapshot of its id in the Hub's cache.
@@ -97,7 +104,7 @@ def model_folder(run: RunPaths, spec: Spec, checkpoint: str) -> Path | None:
     if checkpoint != BASE:
         folder = checkpoints_dir(run) / checkpoint
         return folder if read_marker(folder) is not None else None
-    return _local(spec.train.model_name)
+    return _local(spec.base_model)
 
 
 def _local(model: str) -> Path:
@@ -127,7 +134,7 @@ def served_folder(site: Site, model: Path) -> Path:
 
 
 def serve_request(
-    run: RunPaths, spec: Spec, site: Site, cell: Cell, model: Path, served: Path
+    run: RunPaths, spec: Spec | EvalSpec, site: Site, cell: Cell, model: Path, served: Path
 ) -> ServeRequest:
     """What is asked of the server of a task: a model by its identity, from the folder `served`."""
     evaluation = _evaluation(spec)
@@ -140,7 +147,7 @@ def serve_request(
         mounts=[str(run.root)],
         served_name=f"{run.name}/{cell.checkpoint}@{fingerprint(model)}",
         # A checkpoint holds the template that it was trained with; the base model may not.
-        chat_template=spec.train.chat_template_path if cell.checkpoint == BASE else None,
+        chat_template=spec.base_template if cell.checkpoint == BASE else None,
         log_path=run.cell(cell.checkpoint, cell.benchmark).server_log,
         probe_body={
             "temperature": sampling.temperature,
@@ -150,7 +157,9 @@ def serve_request(
     )
 
 
-def _judge(run: RunPaths, spec: Spec, site: Site, cells: tuple[Cell, ...]) -> Judge | None:
+def _judge(
+    run: RunPaths, spec: Spec | EvalSpec, site: Site, cells: tuple[Cell, ...]
+) -> Judge | None:
     """The judge of the cells that need one; a judge of our own is served when it is asked."""
     judged = [c for c in cells if BENCHMARKS[c.benchmark].needs_judge]
     if not judged:
@@ -170,15 +179,20 @@ def _judge(run: RunPaths, spec: Spec, site: Site, cells: tuple[Cell, ...]) -> Ju
     return judge_of(asked, request.served_name, lambda: serve(request))
 
 
-def _evaluation(spec: Spec) -> EvaluationSpec:
+def _evaluation(spec: Spec | EvalSpec) -> EvaluationSpec:
     assert spec.evaluation is not None, "an evaluation job exists only where evaluation is asked"
     return spec.evaluation
 
 
 def _cell_works(
-    run: RunPaths, spec: Spec, site: Site, cells: tuple[Cell, ...], log: str, model: Path
+    run: RunPaths,
+    spec: Spec | EvalSpec,
+    site: Site,
+    cells: tuple[Cell, ...],
+    log: str,
+    model: Path | None,
 ) -> list[CellWork]:
-    identity, engine = fingerprint(model), _evaluation(spec).server.engine
+    identity, engine = fingerprint(model) if model else "", _evaluation(spec).server.engine
     return [
         CellWork(
             cell=cell,
@@ -188,14 +202,18 @@ def _cell_works(
             fingerprint=identity,
             log=log,
             job_id=os.environ.get("SLURM_JOB_ID", ""),
-            request_body=_request_body(_evaluation(spec), model),
+            request_body=_request_body(_evaluation(spec), model) if model else {},
             model=model,
             template=_template(spec),
             template_sha256=template_sha256(
-                model, spec.train.chat_template_path if cell.checkpoint == BASE else None
-            ),
+                model, spec.base_template if cell.checkpoint == BASE else None
+            )
+            if model
+            else "",
             wrap=_backend_wrapper(site, cell),
-            engine_version=partial(engine_version, engine, wrap=wrapper(site, engine, [])),
+            engine_version=partial(engine_version, engine, wrap=wrapper(site, engine, []))
+            if model
+            else (lambda server: ""),
         )
         for cell in cells
     ]
@@ -206,8 +224,8 @@ def _backend_wrapper(site: Site, cell: Cell) -> Callable[[list[str]], list[str]]
     return list if backend == "builtin" else wrapper(site, cast(Role, backend), [])
 
 
-def _template(spec: Spec) -> str | None:
-    path = spec.train.chat_template_path
+def _template(spec: Spec | EvalSpec) -> str | None:
+    path = spec.trained_template
     return Path(path).read_text(encoding="utf-8") if path else None
 
 

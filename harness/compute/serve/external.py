@@ -1,0 +1,60 @@
+"""A server that somebody else runs: nothing to start, nothing to stop, only to ask."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+
+from harness.config.evaluate import ExternalServer
+from harness.errors import ServerError
+
+_ASK_S = 10.0
+
+
+@dataclass
+class ForeignServer:
+    """What evaluators use of a `RunningServer`, for one that is not ours."""
+
+    base_url: str
+    api_key: str = field(repr=False)
+    model: str
+    start_seconds: float = 0.0
+    log_path: Path = Path("/dev/null")
+
+    def raise_if_dead(self) -> None:
+        """Its process cannot be seen from here: requests tell."""
+
+    def raise_if_sick(self) -> None:
+        """Raise ServerError when it does not list its models."""
+        check_address(self.base_url, self.api_key, self.model)
+
+
+def external_server(spec: ExternalServer) -> ForeignServer:
+    """The server that a spec names, proved to answer and to have the model. Raises ServerError."""
+    key = os.environ.get(spec.api_key_env, "") if spec.api_key_env else "none"
+    if not key:
+        raise ServerError(f"${spec.api_key_env} is not set here, and the server's key is in it")
+    check_address(spec.address, key, spec.model)
+    return ForeignServer(spec.address, key, spec.model)
+
+
+def check_address(address: str, key: str, model: str) -> None:
+    """Raise ServerError unless `/models` there lists the model."""
+    try:
+        answer = httpx.get(
+            f"{address}/models", headers={"Authorization": f"Bearer {key}"}, timeout=_ASK_S,
+            trust_env=False,
+        )  # fmt: skip
+        answer.raise_for_status()
+        known = [str(entry["id"]) for entry in answer.json()["data"]]
+    except httpx.HTTPStatusError as error:
+        code = error.response.status_code
+        why = "it refuses the key" if code in (401, 403) else f"it answers {code}"
+        raise ServerError(f"{address}/models: {why}") from None
+    except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
+        raise ServerError(f"{address}/models: {error or type(error).__name__}") from None
+    if model not in known:
+        raise ServerError(f"{address} does not serve {model!r}; it serves {', '.join(known)}")

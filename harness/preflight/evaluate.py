@@ -1,0 +1,40 @@
+"""Is an evaluation of one model worth queueing: the checks of `eval`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from harness.config.evaluate import EvalSpec
+from harness.config.site import Site
+from harness.preflight.evaluation import check_evaluation
+from harness.preflight.findings import Finding, error, warning
+from harness.preflight.judge import check_judge
+from harness.preflight.machine import check_site
+from harness.preflight.serving import check_served_folder, check_serving
+from harness.preflight.template import check_template, own_template
+from harness.runs.checkpoints import is_adapter
+
+
+def check_eval(spec: EvalSpec, site: Site, scheduler: str) -> list[Finding]:
+    """Everything that can be known before queueing, of a resolved spec and site."""
+    findings = check_evaluation(spec.evaluation, site) + check_judge(spec, site, None)
+    if spec.external:
+        key = spec.external.api_key_env
+        if key and not os.environ.get(key):
+            findings.append(error("--api-key-env", f"${key} is not set", f"export {key}=…"))
+        if key and key not in site.secrets:
+            cure = f"secrets: [{', '.join([*site.secrets, key])}] in the site file"
+            findings.append(error("--api-key-env", f"the site does not let jobs see ${key}", cure))
+        return findings + check_site(site, scheduler)
+    folder = Path(spec.model)
+    if not is_adapter(folder):  # a LoRA checkpoint is merged by its task
+        findings += check_served_folder(folder, "MODEL")
+    if spec.chat_template:
+        found = check_template(spec.chat_template, False)
+        findings += [f.model_copy(update={"place": "--chat-template"}) for f in found]
+    elif own_template(folder) is None and not any(f.level == "error" for f in findings):
+        text = f"{folder}: has no chat template: chat requests will fail"
+        findings.append(warning("MODEL", text, "--chat-template templates/chat/…"))
+    findings += check_serving(spec.evaluation, site, scheduler, folder)
+    return findings + check_site(site, scheduler)

@@ -1,0 +1,136 @@
+"""One model on some benchmarks: eval."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from harness.errors import UserError
+from harness.options import AsJson, Poll, SetSite, SiteFile
+from harness.screen import count_levels, print_dry_run
+from harness.verbs.common import follow_run, load_site, say
+
+if TYPE_CHECKING:
+    from harness.config.evaluate import EvalSpec
+
+Text = str | None
+
+
+def evaluate(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="A checkpoint, a model's folder, or an id in the Hub's cache.")],
+    benchmarks: Annotated[str, typer.Option("--benchmarks", "-b", help="Names, with commas: ifeval,gsm8k:4.")],
+    engine: Annotated[Text, typer.Option("--engine", help="vllm (default), sglang, transformers.")] = None,
+    server_address: Annotated[Text, typer.Option("--server-address", metavar="URL", help="Ask this running server (http://host:port/v1).")] = None,
+    server_model: Annotated[Text, typer.Option("--model", metavar="NAME", help="With --server-address: its name of the model (default MODEL).")] = None,
+    api_key_env: Annotated[Text, typer.Option("--api-key-env", metavar="VARIABLE", help="With --server-address: the variable that holds its key.")] = None,
+    chat_template: Annotated[Path | None, typer.Option("--chat-template", metavar="FILE", help="A jinja file in place of the model's own.")] = None,
+    name: Annotated[Text, typer.Option("--name", help="Name of the run; default from MODEL.")] = None,
+    overrides: Annotated[list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="A field of `evaluation`, e.g. sampling.temperature=0 or server.gpus=1.")] = None,
+    local: Annotated[bool, typer.Option("--local", help="Here, without Slurm.")] = False,
+    detach: Annotated[bool, typer.Option("--detach", help="Do not wait for the table.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show plan and scripts; touch nothing.")] = False,
+    no_check: Annotated[bool, typer.Option("--no-check", help="Submit in spite of errors found.")] = False,
+    site: SiteFile = None,
+    site_overrides: SetSite = None,
+    poll: Poll = None,
+    as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """Evaluate one model: the same folder, gates and table as a run has.
+
+    Examples: python -m harness eval runs/qwen3/latest/checkpoints/checkpoint-500 -b ifeval,gsm8k
+              python -m harness eval qwen3 -b gsm8k --server-address http://127.0.0.1:8000/v1
+    """
+    from harness.preflight.evaluate import check_eval
+    from harness.preflight.slurm import check_slurm
+    from harness.scheduling.submit import choose_scheduler, stage_eval, submit
+
+    here = local or server_address is not None  # a running server is reached from here
+    resolved = load_site(site, [*(site_overrides or ()), *(["scheduler=local"] if here else ())])
+    scheduler = choose_scheduler(resolved)
+    external = _external(server_address, server_model or model, api_key_env)
+    if (server_model or api_key_env) and external is None:
+        raise UserError("--model and --api-key-env go with --server-address")
+    server: dict[str, Any] = {"engine": engine} if engine else {}
+    if external:
+        server["gpus"] = 0
+    data: dict[str, Any] = {
+        "evaluation": {"benchmarks": [w for w in benchmarks.split(",") if w], "server": server},
+        "external": external,
+        **_model(model, external, chat_template),
+    }
+    data["name"] = name or data["name"]
+    spec = _spec(data, overrides or [])
+    staged = stage_eval(spec, resolved, scheduler)
+    findings = [*check_eval(spec, resolved, scheduler), *check_slurm(staged)]
+    errors = [f for f in findings if f.level == "error"]
+    if dry_run:
+        print_dry_run(staged, findings, as_json)
+        raise typer.Exit(2 if errors else 0)
+    for finding in findings:
+        say(str(finding))
+    if errors and not no_check:
+        raise UserError(f"{count_levels(findings)}: nothing was submitted")
+    run = submit(staged, report=say)
+    say(f"run {run.name}/{run.run_id} ({scheduler}): {run.root}")
+    if detach:
+        say(f"follow it:  python -m harness status {run.run_id} --wait")
+        return
+    follow_run(run, poll, as_json)
+
+
+def _external(address: Text, name: str, key: Text) -> dict[str, Any] | None:
+    if address is None:
+        return None
+    if not re.match(r"^https?://[^/@]+(/.*)?$", address):
+        raise UserError(f"--server-address {address}: http://host:port/v1 is expected")
+    address = address.rstrip("/")
+    return {
+        "address": address if address.endswith("/v1") else f"{address}/v1",
+        "model": name,
+        "api_key_env": key,
+    }
+
+
+def _model(model: str, external: dict[str, Any] | None, template: Path | None) -> dict[str, Any]:
+    """Folder, names and template. Raises UserError."""
+    from harness.config.load import expand
+    from harness.preflight.model import cached_snapshot
+    from harness.runs.checkpoints import read_marker
+    from harness.runs.paths import BASE, checkpoint_step
+
+    shown = _name(model.rstrip("/").rpartition("/")[2])
+    if external:
+        if template:
+            raise UserError("--chat-template: a running server has its own")
+        return {"model": model, "name": f"eval-{shown}"[:80]}
+    folder = expand(model, "MODEL")
+    if not folder.is_dir():
+        cached = cached_snapshot(model)
+        if cached is None:
+            raise UserError(
+                f"MODEL: {model}: no such folder, and not in the Hub's cache\n"
+                f"Where there is internet: hf download {model}"
+            )
+        folder = cached
+    marked = checkpoint_step(folder.name) is not None and read_marker(folder) is not None
+    if marked and len(folder.parts) > 4:  # runs/<name>/<id>/checkpoints/checkpoint-500
+        shown = _name(f"{folder.resolve().parents[2].name}-{folder.name}")
+    return {
+        "model": str(folder),
+        "checkpoint": folder.name if marked else BASE,
+        "name": f"eval-{shown}"[:80],
+        "chat_template": str(expand(str(template), "--chat-template")) if template else None,
+    }
+
+
+def _name(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip(".-") or "model"
+
+
+def _spec(data: dict[str, Any], overrides: list[str]) -> EvalSpec:
+    from harness.config.load import build_eval
+
+    return build_eval(data, [f"evaluation.{text}" for text in overrides])
