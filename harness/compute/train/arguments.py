@@ -133,14 +133,3 @@ def adapter(script: ScriptArguments) -> Any:
     values = {name: getattr(script, name) for name in LORA_DEFAULTS}
     given = {name: value for name, value in values.items() if value is not None}
     return get_peft_config(ModelConfig(use_peft=True, **{**LORA_DEFAULTS, **given}))
-
-
-def attention(script: ScriptArguments, config: SFTConfig) -> str | None:
-    """The attention implementation; an explicit choice is kept.
-
-    sdpa builds a (batch x length)^2 mask for packed rows, FlashAttention none.
-    """
-    if script.attn_implementation or not config.packing:
-        return script.attn_implementation
-    on_cuda = not config.use_cpu and torch.cuda.is_available()
-    return "flash_attention_2" if on_cuda else "sdpa"
