@@ -52,19 +52,21 @@ def missing_packages(names: Iterable[str]) -> dict[str, str]:
 def tracker_variables(names: Iterable[str], folder: Path, run: str, project: str) -> dict[str, str]:
     """Environment variables by which trackers write below `folder` and go on after a restart.
 
-    `run` names the run in wandb, where a restarted job joins it again; a `project` other than ""
-    is the project or experiment of each tracker. Trackers whose server the user has named by a
-    variable of their own keep it: set these as defaults only.
+    `run` identifies the run in wandb, where a restarted job joins it again ("": a new one each
+    time); `project` is the tracker's project or experiment ("": its own default). What the user
+    has set stays, so these are defaults only.
     """
     found: dict[str, str] = {}
     for name in names:
         if name == "tensorboard":
             found["TENSORBOARD_LOGGING_DIR"] = str(folder / "tensorboard")
         elif name == "wandb":
-            found |= {"WANDB_DIR": str(folder), "WANDB_RUN_ID": run, "WANDB_RESUME": "allow"}
+            found["WANDB_DIR"] = str(folder)
+            found |= {"WANDB_RUN_ID": run, "WANDB_RESUME": "allow"} if run else {}
             found |= {"WANDB_PROJECT": project} if project else {}
         elif name == "mlflow":
-            found["MLFLOW_TRACKING_URI"] = (folder / "mlflow").as_uri()
+            # A file store is refused since MLflow 3.
+            found["MLFLOW_TRACKING_URI"] = f"sqlite:///{folder / 'mlflow.db'}"
             found |= {"MLFLOW_EXPERIMENT_NAME": project} if project else {}
         elif name == "trackio":
             found["TRACKIO_DIR"] = str(folder / "trackio")

@@ -10,6 +10,7 @@ import torch
 from trl import SFTConfig, TrlParser
 
 from harness.config.lora import LEARNING_RATE, LORA_DEFAULTS, LORA_LEARNING_RATE
+from harness.config.train import WRAPPED
 from harness.errors import UserError
 
 
@@ -97,10 +98,7 @@ class TrainingConfig(SFTConfig):  # type: ignore[misc]
             )
         super().__post_init__()
         if self.packing and self.packing_strategy == "wrapped" and self.assistant_only_loss:
-            raise UserError(
-                "packing_strategy: wrapped cuts conversations in the middle, which "
-                "assistant_only_loss cannot have; use bfd"
-            )
+            raise UserError(WRAPPED)
 
 
 def parse(argv: list[str] | None = None) -> tuple[ScriptArguments, TrainingConfig]:

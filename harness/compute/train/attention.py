@@ -39,7 +39,9 @@ def attention(script: ScriptArguments, config: SFTConfig) -> str | None:
         chosen = FLASH if _on_cuda(config) and _is_half(script, config) else "sdpa"
     if chosen in FLASH_ATTN_KERNEL_FALLBACK:
         if not _is_half(script, config):
-            raise UserError(f"{PLACE}: {chosen} computes in bfloat16 or float16 only: set bf16: true")
+            raise UserError(
+                f"{PLACE}: {chosen} computes in bfloat16 or float16 only: set bf16: true"
+            )
         require_flash_attention(str(chosen))
     return chosen
 

@@ -95,18 +95,17 @@ def flops_per_token(model: Any, context: float | None) -> float | None:
     output head, of a mixture of experts those that a token is sent to. `context` is the length
     of the document around a token, see `mean_context`. None where something is not known.
     """
-    config = model.config.get_text_config() if hasattr(model.config, "get_text_config") else None
+    config = getattr(model, "config", None)
+    config = config.get_text_config() if hasattr(config, "get_text_config") else None
     heads = getattr(config, "num_attention_heads", None)
     if config is None or context is None or not heads or _is_quantised(model):
         return None
     head_size = getattr(config, "head_dim", None) or config.hidden_size // heads
     layers = _attended(config, context)
-    matrices = sum(
-        (6 if trained else 4) * count
-        for count, trained in _multiplied(model, getattr(config, "tie_word_embeddings", False),
-                                          _routed_share(config))  # fmt: skip
-    )
-    return matrices + 12 * heads * head_size * sum(layers)
+    tied, routed = getattr(config, "tie_word_embeddings", False), _routed_share(config)
+    products = _multiplied(model, tied, routed)
+    matrices = sum((6 if trained else 4) * count for count, trained in products)
+    return matrices + 12.0 * int(heads) * int(head_size) * sum(layers)
 
 
 def mean_context(rows: Any, max_length: int | None) -> float | None:

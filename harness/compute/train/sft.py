@@ -28,9 +28,9 @@ from harness.compute.train.arguments import (
     ScriptArguments,
     TrainingConfig,
     adapter,
-    attention,
     parse,
 )
+from harness.compute.train.attention import attention
 from harness.compute.train.callbacks import RunLog, StopDiverged, StopRequest, StopTogether
 from harness.compute.train.data import link_dataset, load_rows
 from harness.compute.train.launch import ATTEMPT_VARIABLE
@@ -43,6 +43,7 @@ from harness.compute.train.resume import (
     set_aside_incomplete,
 )
 from harness.compute.train.state import carried, write_state
+from harness.compute.train.trackers import prepare_trackers
 from harness.compute.train.trainer import CheckpointingTrainer, barrier, batch_facts
 from harness.errors import HarnessError, TrainingError, TrainingSuperseded, UserError
 from harness.runs.checkpoints import read_marker
@@ -59,6 +60,8 @@ def train(script: ScriptArguments, config: TrainingConfig, request: StopRequest)
     check_template(script, config)
     output = Path(config.output_dir)
     state_file, log_file = run_files(script, config)
+    prepare_trackers(config, log_file.parent)
+    kernels = attention(script, config)
     attempt = os.environ.get(ATTEMPT_VARIABLE, "")
 
     if config.process_index == 0:
@@ -80,11 +83,12 @@ def train(script: ScriptArguments, config: TrainingConfig, request: StopRequest)
     rows, taken = load_rows(dataset_folder(script, config), script.dataset_split,
                             script.max_samples, config.seed)  # fmt: skip
     say(f"training on {taken}; {config.world_size} processes on {config.device.type}"
-        f"{', bfloat16 mixed precision' if config.bf16 else ''}, {parallelism}")  # fmt: skip
+        f"{', bfloat16 mixed precision' if config.bf16 else ''}, {parallelism}"
+        f"{', attention: ' + kernels if kernels else ''}")  # fmt: skip
     config.model_init_kwargs = {
         **(config.model_init_kwargs or {}),
         "dtype": script.model_dtype,
-        "attn_implementation": attention(script, config),
+        "attn_implementation": kernels,
     }
     log, stop = RunLog(log_file, state_file, attempt), StopTogether(request)
     trainer = CheckpointingTrainer(
