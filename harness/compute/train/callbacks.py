@@ -206,6 +206,7 @@ class RunLog(TrainerCallback):  # type: ignore[misc]
         entry["seconds"] = round(now - self._started, 3)
         entry["remaining_seconds"] = _remaining(state, self._first_step, now - self._started)
         entry["peak_memory_gb"] = peak_memory_gb(args.device)
+        entry["attempt"] = self._state.attempt
         self._last_time, self._last_step = now, state.global_step
         self._last_tokens = self._last_tokens if tokens is None else float(tokens)
         return entry

@@ -95,7 +95,7 @@ def flops_per_token(model: Any, context: float | None) -> float | None:
     output head, of a mixture of experts those that a token is sent to. `context` is the length
     of the document around a token, see `mean_context`. None where something is not known.
     """
-    config = getattr(model, "config", None)
+    config: Any = getattr(model, "config", None)
     config = config.get_text_config() if hasattr(config, "get_text_config") else None
     heads = getattr(config, "num_attention_heads", None)
     if config is None or context is None or not heads or _is_quantised(model):
