@@ -107,6 +107,10 @@ def parse(argv: list[str] | None = None) -> tuple[ScriptArguments, TrainingConfi
     Raises UserError for a value that no run could use.
     """
     parser = TrlParser([ScriptArguments, TrainingConfig], prog="sft.py")
+    for action in parser._actions:
+        # `--bf16` alone means true, also for the fields that have no default of their own.
+        if getattr(action.type, "__name__", "") == "string_to_bool" and action.nargs is None:
+            action.nargs, action.const = "?", True
     script, config = parser.parse_args_and_config(argv)
     if script.use_peft and not config.learning_rate_given:
         config.learning_rate = LORA_LEARNING_RATE

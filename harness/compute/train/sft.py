@@ -7,8 +7,9 @@
         --gradient_checkpointing True --learning_rate 2e-5 --lr_scheduler_type cosine \\
         --warmup_steps 100 --save_steps 500 --eos_token '<|im_end|>' --model_dtype float32
 
+Or by this file's path, `accelerate launch harness/compute/train/sft.py …`, from any folder.
 `--config FILE` (YAML or JSON) gives the same arguments; the command line wins. All arguments of
-TRL's SFTConfig are known. Started again, it goes on from the newest complete checkpoint.
+TRL's SFTConfig are known, with its own defaults. Started again, it goes on from the newest complete checkpoint.
 """
 
 from __future__ import annotations
@@ -18,6 +19,9 @@ import sys
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+
+if not __package__:  # started by its path: the project is what must be importable, not this folder
+    sys.path[0] = str(Path(__file__).resolve().parents[3])
 
 import datasets
 import transformers
