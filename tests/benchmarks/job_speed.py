@@ -23,14 +23,13 @@ import yaml
 
 from harness.compute.train.launch import Node, accelerate_config, script_arguments
 from harness.config.load import PROJECT_ROOT
+from harness.config.sft_fields import SFT_FIELDS
 from harness.config.train import TrainSpec
 from harness.runs.files import write_json
 from harness.runs.paths import RunPaths
 from tests.tiny_model import make_tiny_dataset, make_tiny_tokenizer
 
 WARM_UP = 20
-OWN_ARGUMENTS = ("dataset_split", "max_samples", "model_dtype", "run_dir", "expected_world_size",
-                 "attn_implementation")  # fmt: skip
 
 
 def make_model(folder: Path) -> Path:
@@ -78,7 +77,8 @@ def ours(folder: Path, train: TrainSpec) -> float:
 def theirs(folder: Path, train: TrainSpec) -> float:
     template = PROJECT_ROOT / str(train.chat_template_path)
     config: dict[str, Any] = script_arguments(train, folder, folder / "out", template)
-    config = {k: v for k, v in config.items() if k not in OWN_ARGUMENTS} | {"disable_tqdm": True}
+    known = SFT_FIELDS | {"model_name", "dataset_name"}
+    config = {k: v for k, v in config.items() if k in known} | {"disable_tqdm": True}
     config["model_init_kwargs"] = {"dtype": train.model_dtype}
     write_json(folder / "bare.json", config)
     launcher = folder / "accelerate.yaml"
