@@ -15,7 +15,7 @@ from typing import Any
 import psutil
 import pytest
 
-from harness.compute.train.processes import survivors
+from harness.compute.train.processes import has_pending, survivors
 from harness.runs.checkpoints import complete_checkpoints
 from harness.runs.paths import COMPLETE_MARKER
 
@@ -141,13 +141,6 @@ def test_interrupted_training_goes_on_and_ends_with_the_same_weights(
     check_exact(run, whole)
 
 
-def has_pending(process: psutil.Process, number: int) -> bool:
-    """Whether a signal waits for a process (proc(5), SigPnd and ShdPnd: bit n-1 is signal n)."""
-    text = Path(f"/proc/{process.pid}/status").read_text()
-    masks = re.findall(r"^(?:SigPnd|ShdPnd):\s*([0-9a-f]+)", text, re.MULTILINE)
-    return any(int(mask, 16) >> (number - 1) & 1 for mask in masks)
-
-
 @pytest.mark.timeout(360)
 def test_a_real_time_limit_of_one_minute_is_met_with_a_save_and_a_requeue(
     uninterrupted: tuple[Cluster, Path], slurm: PrivateSlurm
@@ -167,7 +160,9 @@ def test_a_real_time_limit_of_one_minute_is_met_with_a_save_and_a_requeue(
     assert at < STEPS
     try:
         slurm.wait_until(
-            lambda: all(has_pending(p, signal.SIGUSR2) for p in held.values()), 70, "the warning"
+            lambda: all(has_pending(p.pid, signal.SIGUSR2) for p in held.values()),
+            70,
+            "the warning",
         )
     finally:
         for process in held.values():

@@ -24,7 +24,7 @@ from safetensors.torch import load_file
 from harness.compute.train.launch import Node, accelerate_config
 from harness.config.train import TrainSpec
 from harness.runs.checkpoints import complete_checkpoints
-from tests.compute.train.test_job import PROJECT, TEMPLATE, inputs  # noqa: F401  (a fixture)
+from tests.compute.train.job_run import PROJECT, TEMPLATE
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 

@@ -23,7 +23,7 @@ from harness.config.train import TrainSpec
 from harness.errors import UserError
 from harness.runs.checkpoints import complete_checkpoints
 from harness.runs.paths import RunPaths
-from tests.compute.train.test_job import inputs, make_run, train  # noqa: F401  (a fixture)
+from tests.compute.train.job_run import make_run, train
 
 TOLERANCE = 1e-6
 """Of weights that a step moves by up to 2e-5: ranks add gradients in another order."""
