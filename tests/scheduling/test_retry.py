@@ -84,16 +84,16 @@ def test_a_run_that_may_still_run_is_refused() -> None:
         living = status("complete", collect=[JobState(phase)])  # type: ignore[arg-type]
         with pytest.raises(UserError, match="is not over: collect still waiting or running"):
             check_ended(living, forgotten=True)
-    unknown = status("complete", train=[JobState("unknown")])
-    with pytest.raises(UserError, match="no longer knows train"):
+    unknown = status("complete", collect=[JobState("unknown")])
+    with pytest.raises(UserError, match="no longer knows collect"):
         check_ended(unknown, forgotten=False)
     check_ended(unknown, forgotten=True)
 
 
 def test_two_retries_at_once_are_refused(tmp_path: Path) -> None:
-    with retrying(RunPaths(tmp_path)), pytest.raises(UserError, match="another retry"):
-        with retrying(RunPaths(tmp_path)):
-            pass
+    run, refused = RunPaths(tmp_path), pytest.raises(UserError, match="another retry")
+    with retrying(run), refused, retrying(run):
+        pass
 
 
 def make_folder(folder: Path) -> Path:
