@@ -53,7 +53,7 @@ def start(paths: RunPaths, **env: str) -> subprocess.Popen[str]:
 
 def finish(job: subprocess.Popen[str]) -> tuple[int, str]:
     try:
-        output, _ = job.communicate(timeout=120)
+        output, _ = job.communicate(timeout=600)
     finally:
         job.kill()
     return job.returncode, output
@@ -74,7 +74,7 @@ def log_steps(paths: RunPaths) -> list[int]:
 
 
 def wait_for(
-    condition: Callable[[], bool], job: subprocess.Popen[str], seconds: float = 90
+    condition: Callable[[], bool], job: subprocess.Popen[str], seconds: float = 600
 ) -> None:
     end = time.monotonic() + seconds
     while not condition():

@@ -18,6 +18,7 @@ from harness.runs.paths import RunPaths
 
 from .job_run import finish, log_steps, make_run, signal_everyone, start, state, train, wait_for
 
+pytestmark = pytest.mark.timeout(1200)  # 15 s each on an idle machine
 ENDLESS = {"max_steps": 5000, "save_steps": 5000}
 
 
