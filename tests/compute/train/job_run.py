@@ -76,11 +76,16 @@ def log_steps(paths: RunPaths) -> list[int]:
 def wait_for(
     condition: Callable[[], bool], job: subprocess.Popen[str], seconds: float = 600
 ) -> None:
+    """Until a condition holds; the job that never gets there is killed, and with it its workers."""
     end = time.monotonic() + seconds
-    while not condition():
-        assert job.poll() is None, finish(job)[1]
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.05)
+    try:
+        while not condition():
+            assert job.poll() is None, finish(job)[1]
+            assert time.monotonic() < end, "waited in vain"
+            time.sleep(0.05)
+    except BaseException:
+        job.kill()
+        raise
 
 
 def signal_everyone(job: subprocess.Popen[str], number: signal.Signals) -> None:
