@@ -84,6 +84,7 @@ def train(script: ScriptArguments, config: TrainingConfig, request: StopRequest)
 
     # The arguments as given: below, and in the Trainer, some are filled in.
     facts = record(script, config, template=template_text(script, config))
+    facts["run"] = Path(script.run_dir).name if script.run_dir else None  # whose it is to prune
     rows, taken = load_rows(dataset_folder(script, config), script.dataset_split,
                             script.max_samples, config.seed)  # fmt: skip
     say(f"training on {taken}; {config.world_size} processes on {config.device.type}"
