@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from datasets import Dataset
 from transformers import PreTrainedTokenizerBase, PrinterCallback
 from trl import SFTTrainer
 
@@ -25,8 +26,13 @@ class CheckpointingTrainer(SFTTrainer):  # type: ignore[misc]
     """Marks each checkpoint once every rank has written its part, then says so."""
 
     def __init__(
-        self, *args: Any, on_checkpoint: Callable[[int], object] | None = None, **kwargs: Any
+        self,
+        *args: Any,
+        tokenised: Dataset,
+        on_checkpoint: Callable[[int], object] | None = None,
+        **kwargs: Any,
     ) -> None:
+        self._tokenised = tokenised
         super().__init__(*args, **kwargs)
         self.remove_callback(PrinterCallback)  # RunLog prints the same, once
         self._on_checkpoint = on_checkpoint
@@ -35,6 +41,10 @@ class CheckpointingTrainer(SFTTrainer):  # type: ignore[misc]
     def batch_facts(self) -> BatchFacts:
         """What a resumed run must have in common with this one."""
         return batch_facts(self.args)
+
+    def _prepare_dataset(self, *_: Any, **__: Any) -> Dataset:
+        """tokenise.py has done it, by SFTTrainer's own method."""
+        return self._tokenised
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         super()._save_checkpoint(model, trial)

@@ -22,7 +22,7 @@ pytest.importorskip("trl", reason="TRL is not installed")
 from harness.compute.train.processes import survivors
 from harness.runs.checkpoints import complete_checkpoints, read_marker
 from harness.runs.files import read_json
-from harness.runs.paths import RunPaths
+from harness.runs.paths import RunPaths, tokenised_cache
 from tests.tiny_model import make_tiny_dataset, make_tiny_model
 
 PROJECT = Path(__file__).parents[3]
@@ -169,7 +169,8 @@ def test_a_failed_release_is_a_warning(finished: tuple[RunPaths, str]) -> None:
 
 def test_the_users_dataset_stays_as_it_was(finished: tuple[RunPaths, str], inputs: Path) -> None:
     assert list((inputs / "data").rglob("cache-*")) == []
-    assert not (finished[0].train / "dataset").exists()
+    (tokenised,) = tokenised_cache(finished[0]).glob("[0-9a-f]*/facts.json")
+    assert not list(tokenised.parent.rglob("cache-*"))
 
 
 def test_a_finished_run_is_left_as_it_is(finished: tuple[RunPaths, str]) -> None:
