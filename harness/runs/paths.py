@@ -193,6 +193,11 @@ class TokenisedPaths:
         return self.cache / f"{self.key}.alive"
 
     @property
+    def problem(self) -> Path:
+        """Why they could not be made."""
+        return self.cache / f"{self.key}.error"
+
+    @property
     def is_whole(self) -> bool:
         return self.facts.is_file()
 

@@ -61,7 +61,8 @@ def _make(target: TokenisedPaths, request: StopRequest, argv: Sequence[str]) -> 
             process.kill()
             process.wait()
     if code == UserError.exit_code:
-        raise UserError("the dataset cannot be trained on; see the error above")
+        known = target.problem.is_file()
+        raise UserError(target.problem.read_text() if known else "see the error above")
     if code != 0 or not target.is_whole:
         raise TrainingError(f"tokenising failed (exit code {code}); see the lines above")
     return True

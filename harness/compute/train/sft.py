@@ -70,6 +70,7 @@ def train(
             return
         say(f"going on from {checkpoint.name}")
 
+    raw = open_rows(script.dataset_name, script.dataset_split)
     tokenised = tokenised_rows(script, config, request, argv)
     if tokenised is None:
         if config.process_index == 0:
@@ -87,7 +88,7 @@ def train(
     trainer = CheckpointingTrainer(
         model=script.model_name,
         args=config,
-        train_dataset=open_rows(script.dataset_name, script.dataset_split),
+        train_dataset=raw,
         tokenised=tokenised,
         callbacks=[stop, log],
         on_checkpoint=release_hook(script),

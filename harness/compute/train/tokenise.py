@@ -34,7 +34,7 @@ from trl import SFTTrainer
 from harness.compute.train.arguments import ScriptArguments, TrainingConfig, parse
 from harness.compute.train.data import choose_rows, explain_bad_row, link_dataset, open_rows
 from harness.errors import HarnessError, UserError
-from harness.runs.files import utc_now, write_json
+from harness.runs.files import utc_now, write_json, write_text
 from harness.runs.paths import RunPaths, TokenisedPaths, tokenised_cache
 
 ALIVE_SECONDS = 5.0
@@ -102,28 +102,42 @@ def make(script: ScriptArguments, config: TrainingConfig) -> None:
     with _sign_of_life(target.alive), _lock(target.lock):
         if target.is_whole:
             return
-        for left in target.cache.glob(f".{target.key}.*"):
-            shutil.rmtree(left)  # of a process that was killed: we hold the lock
-        partial = target.cache / f".{target.key}.{os.getpid()}"
-        source = link_dataset(Path(script.dataset_name), partial / "source")
-        every = open_rows(str(source), script.dataset_split)
-        rows, taken = choose_rows(every, script.max_samples, config.seed)
-        print(f"tokenising {taken} of {script.dataset_name}", flush=True)
+        target.problem.unlink(missing_ok=True)
         try:
-            prepared = prepare(rows, tokenizer, config)
-        except (RuntimeError, ValueError, TypeError, KeyError, IndexError) as error:
-            raise UserError(explain_bad_row(rows, tokenizer, config, error)) from None
-        if len(prepared) == 0:
-            raise UserError(
-                "no row is left to train on: every row lacks an assistant token within max_length "
-                f"({config.max_length})"
-            )
-        building = TokenisedPaths(target.cache, partial.name)
-        prepared.save_to_disk(building.rows)
-        facts = {"made": utc_now(), "rows": len(prepared), "from_rows": len(rows)}
-        write_json(building.facts, facts | depends_on(script, config, tokenizer))
-        shutil.rmtree(partial / "source")
-        os.replace(partial, target.root)
+            _make(target, tokenizer, script, config)
+        except UserError as error:
+            write_text(target.problem, str(error))
+            raise
+
+
+def _make(
+    target: TokenisedPaths,
+    tokenizer: PreTrainedTokenizerBase,
+    script: ScriptArguments,
+    config: TrainingConfig,
+) -> None:
+    for left in target.cache.glob(f".{target.key}.*"):
+        shutil.rmtree(left)  # of a process that was killed: we hold the lock
+    partial = target.cache / f".{target.key}.{os.getpid()}"
+    source = link_dataset(Path(script.dataset_name), partial / "source")
+    every = open_rows(str(source), script.dataset_split)
+    rows, taken = choose_rows(every, script.max_samples, config.seed)
+    print(f"tokenising {taken} of {script.dataset_name}", flush=True)
+    try:
+        prepared = prepare(rows, tokenizer, config)
+    except (RuntimeError, ValueError, TypeError, KeyError, IndexError) as error:
+        raise UserError(explain_bad_row(rows, tokenizer, config, error)) from None
+    if len(prepared) == 0:
+        raise UserError(
+            "no row is left to train on: every row lacks an assistant token within max_length "
+            f"({config.max_length})"
+        )
+    building = TokenisedPaths(target.cache, partial.name)
+    prepared.save_to_disk(building.rows)
+    facts = {"made": utc_now(), "rows": len(prepared), "from_rows": len(rows)}
+    write_json(building.facts, facts | depends_on(script, config, tokenizer))
+    shutil.rmtree(partial / "source")
+    os.replace(partial, target.root)
     print(f"tokenised: {len(prepared):,} sequences in {target.root}", flush=True)
 
 
