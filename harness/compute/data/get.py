@@ -22,7 +22,7 @@ def get(
 ) -> dict[str, Any]:  # fmt: skip
     """Download a dataset and write it with `save_to_disk`; returns what there is then.
 
-    Files that came before an interruption are kept in the Hub's cache and not fetched again. A
+    Files that came whole before an interruption are kept in the Hub's cache and not fetched again. A
     target that holds the same dataset already is left as it is. Raises UserError when the Hub does
     not have it, does not give it, or cannot be reached, and for a target that holds another one.
     """

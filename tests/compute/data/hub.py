@@ -28,7 +28,8 @@ class Hub:
     files: dict[str, bytes]
     url: str = ""
     break_after: int | None = None
-    """Bytes of a file after which the connection is cut."""
+    """Bytes of the file `breaks` after which the connection is cut."""
+    breaks: str = ""
     gated: bool = False
     asked: list[str] = field(default_factory=list)
     sent: int = 0
@@ -127,11 +128,7 @@ def hub(repository: str, files: dict[str, bytes]) -> Iterator[Hub]:
             self.end_headers()
             if self.command == "HEAD":
                 return
-            cut = (
-                state.break_after
-                if state.break_after is not None and name.endswith("parquet")
-                else None
-            )
+            cut = state.break_after if name == state.breaks else None
             part = part if cut is None else part[: max(0, cut - start)]
             self.wfile.write(part)
             state.sent += len(part)
