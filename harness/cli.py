@@ -20,7 +20,15 @@ app = typer.Typer(
 )
 
 
-for verb in (runs.submit, runs.check, runs.status, results.collect, runs.cancel, data.prepare):
+for verb in (
+    runs.submit,
+    runs.check,
+    runs.status,
+    results.collect,
+    runs.retry,
+    runs.cancel,
+    data.prepare,
+):
     app.command()(verb)
 app.add_typer(data.data_app, name="data")
 

@@ -6,6 +6,8 @@
     ├── SchedulerError       Slurm (or the local runner) refused or cannot be asked
     ├── JobError             work inside a job failed; names its log
     │   ├── TrainingError
+    │   │   ├── TrainingCrashed     a process died; going on from the last checkpoint may work
+    │   │   └── TrainingSuperseded  another start of the run has taken over
     │   └── ServerError
     ├── EvaluationError      an answer or a grade could not be had
     └── ResultError          a file of results is missing, unreadable or contradicts itself
@@ -61,6 +63,14 @@ class JobError(HarnessError):
 
 class TrainingError(JobError):
     """The training process failed or left no usable state."""
+
+
+class TrainingCrashed(TrainingError):
+    """A training process died of something that another start may not meet."""
+
+
+class TrainingSuperseded(TrainingError):
+    """Another start of the same run has taken over; this one must not write any more."""
 
 
 class ServerError(JobError):

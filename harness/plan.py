@@ -201,6 +201,9 @@ def _eval_job(evaluation: EvaluationSpec, site: Site, checkpoint: PlannedCheckpo
     cells = [Cell(checkpoint=checkpoint.name, benchmark=r.name, repeats=r.repeats) for r in runs]
     options = _with_time(site.options("evaluate"), evaluation.time_limit)
     gpus = evaluation.server.gpu_count
+    judge = evaluation.judge and evaluation.judge.serve
+    if judge and any(r.benchmark.needs_judge for r in runs):
+        gpus = max(gpus, judge.server.gpu_count)  # one after the other, on the same GPUs
     return PlannedJob(
         name=eval_job_name(checkpoint.name),
         work="evaluate",

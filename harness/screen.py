@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from harness.preflight.findings import Finding
+    from harness.preflight.inspect import Inspection
     from harness.results.table import Table
     from harness.scheduling.status import RunStatus
     from harness.scheduling.submit import Staged
@@ -40,11 +41,17 @@ def print_dry_run(staged: Staged, findings: Sequence[Finding], as_json: bool) ->
 
 def print_status(state: RunStatus) -> None:
     """Every job and every cell."""
+    from datetime import datetime, timezone
+
+    from harness.scheduling.progress import progress_line
+
     found = state.run
     print(f"{found.name}/{found.run_id}  {found.root}")
     for name, tasks in state.jobs.items():
         shown = dict.fromkeys(map(str, tasks))
         print(f"  {name}: job {state.manifest.job_id(name) or '-'}: {', '.join(shown)}")
+        if name == "train" and state.train:
+            print(f"    {progress_line(state.train, datetime.now(timezone.utc))}")
     for cell in state.cells:
         reason = f": {cell.reason}" if cell.reason else ""
         print(f"  {cell.cell.checkpoint} x {cell.cell.benchmark}: {cell.state}{reason}")
@@ -89,6 +96,37 @@ def status_json(state: RunStatus) -> dict[str, Any]:
             for c in state.cells
         ],
     }  # fmt: skip
+
+
+def print_inspection(seen: Inspection, as_json: bool) -> None:
+    """What a dataset holds; the trained part of each row is green, or in [[ ]] where not a terminal."""
+    if as_json:
+        print(json.dumps(seen.model_dump(), indent=2, ensure_ascii=False))
+        return
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(highlight=False)
+    print(f"{seen.folder}: {seen.rows:,} rows; columns: {', '.join(seen.columns)}")
+    for column, roles in seen.roles.items():
+        told = ", ".join(f"{role} {count:,}" for role, count in roles.items())
+        turns = ", ".join(f"{n}: {count:,}" for n, count in sorted(seen.turns[column].items()))
+        print(f"{column}: messages by role: {told}")
+        print(f"{column}: rows by number of messages: {turns}")
+    for row in seen.shown:
+        # A row may hold escape sequences, which must not reach the terminal.
+        spans = [(text.replace("\x1b", "␛"), on) for text, on in row.spans]
+        print(
+            f"--- row {row.number}: trained text {'is green' if console.is_terminal else 'in [[ ]]'}"
+        )
+        if console.is_terminal:
+            styled = (Text(text, "bold green" if on else "") for text, on in spans)
+            console.print(Text.assemble(*styled))
+        else:
+            print("".join(f"[[{text}]]" if on else text for text, on in spans))
+    for finding in seen.findings:
+        print(finding)
+    print(count_levels(seen.findings))
 
 
 def count_levels(findings: Sequence[Finding]) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.preflight.test_check import MARKED, model, saved_dataset
+from tests.preflight.support import MARKED, model, saved_dataset
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -151,6 +151,42 @@ def test_a_dry_run_of_a_wrong_spec_still_shows_the_plan_and_exits_2(user: User) 
     assert "no such folder" in done.stdout
 
 
+def test_no_check_skips_the_checks_with_a_warning(user: User) -> None:
+    user.spec["train"]["chat_template_path"] = "absent.jinja"
+    done = user.run("submit", "spec.yaml", "--dry-run", "--no-check")
+    assert done.returncode == 0, done.stderr
+    assert "warning: --no-check: nothing was checked" in done.stdout
+    assert "absent.jinja: cannot be read" not in done.stdout
+    user.spec["train"] |= {"packing": True, "max_steps": None}
+    done = user.run("submit", "spec.yaml", "--no-check")
+    assert done.returncode == 2
+    assert "set train.max_steps" in done.stderr
+
+
+def test_packing_without_max_steps_is_planned(user: User) -> None:
+    user.spec["train"] |= {"packing": True, "max_steps": None, "bf16": False}
+    done = user.run("submit", "spec.yaml", "--dry-run", "--json")
+    assert done.returncode == 0, done.stderr
+    shown = json.loads(done.stdout)
+    assert shown["plan"]["total_steps"] == 1
+    assert any("rows pack into about" in f["message"] for f in shown["findings"])
+
+
+def test_a_dataset_is_inspected(user: User) -> None:
+    asked = ("data", "inspect", "data", "--template", "template.jinja", "--model", "model")
+    done = user.run(*asked, "--rows", "1")
+    assert done.returncode == 0, done.stderr
+    assert "messages by role: user 10, assistant 10" in done.stdout
+    assert "[[It is 5.<|im_end|>]]" in done.stdout
+    seen = json.loads(user.run(*asked, "--rows", "2", "--json").stdout)
+    assert (seen["rows"], seen["sampled"], len(seen["shown"])) == (10, 10, 2)
+    assert 0 < seen["share_trained"] < 1
+    assert seen["percentiles"]["p50"] <= seen["percentiles"]["max"]
+    done = user.run("data", "inspect", "absent")
+    assert done.returncode == 2
+    assert "no such folder" in done.stderr
+
+
 def test_collecting_the_wrong_thing(user: User) -> None:
     for argv, expected in (
         (["collect"], "no run under"),
@@ -172,8 +208,8 @@ def test_collect_writes_the_csv_where_it_is_told(user: User) -> None:
 
 
 def test_help_has_an_example_for_every_verb(user: User) -> None:
-    for verb in ("submit", "check", "status", "collect", "cancel", "prepare"):
-        text = user.run(verb, "--help").stdout
+    for verb in ("submit", "check", "status", "collect", "cancel", "prepare", "data inspect"):
+        text = user.run(*verb.split(), "--help").stdout
         assert "python -m harness" in text, verb
         assert "Example" in text, verb
 

@@ -29,7 +29,7 @@ def blocks(heading: str) -> str:
     return README.split(f"## {heading}")[1].split("\n## ")[0]
 
 
-@pytest.mark.parametrize("command", [c for c in COMMANDS if "python -m harness" in c])
+@pytest.mark.parametrize("command", [c for c in COMMANDS if "python -m harness " in c])
 def test_commands_parse(command: str) -> None:
     words = shlex.split(command)[3:]
     verbs = get_command(app).commands  # type: ignore[attr-defined]

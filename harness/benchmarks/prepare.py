@@ -14,6 +14,7 @@ from typing import Any
 
 from filelock import FileLock
 
+from harness.benchmarks import judged
 from harness.benchmarks.registry import BENCHMARKS, Benchmark, Item
 from harness.errors import EvaluationError, UserError
 from harness.runs.files import write_text
@@ -66,6 +67,9 @@ def prepare(name: str, benchmarks_dir: Path, source: Path | None = None) -> Path
                 items = benchmark.generate()
             else:
                 items = convert(benchmark, _unpack(benchmark, _read(benchmark, source)))
+            if benchmark.further:
+                files = [_read(benchmark, source, *each) for each in benchmark.further]
+                items = judged.complete(name, items, [f.decode("utf-8") for f in files])
             _check(benchmark, items)
             write_text(target, "".join(json.dumps(i, ensure_ascii=False) + "\n" for i in items))
     except OSError as error:
@@ -115,7 +119,15 @@ def _code(index: int, row: dict[str, Any]) -> Item:
     return {"id": row["task_id"], "question": row["prompt"].replace("    ", "\t"), **row}
 
 
-_CONVERTERS = {"gsm8k": _gsm8k, "ifeval": _ifeval, "human-eval": _code, "mbpp": _code}
+_CONVERTERS = {
+    "gsm8k": _gsm8k,
+    "ifeval": _ifeval,
+    "human-eval": _code,
+    "mbpp": _code,
+    "mt-bench": judged.mt_bench_item,
+    "arena-hard": judged.arena_item,
+    "arena-hard-v2": judged.arena_item,
+}
 
 
 def _check(benchmark: Benchmark, items: list[Item]) -> None:
@@ -127,22 +139,24 @@ def _check(benchmark: Benchmark, items: list[Item]) -> None:
         )
 
 
-def _read(benchmark: Benchmark, source: Path | None) -> bytes:
+def _read(benchmark: Benchmark, source: Path | None, file: str = "", url: str = "") -> bytes:
+    """The benchmark's source file, or a further one."""
+    file, url = file or benchmark.file, url or benchmark.source
     if source is not None:
-        path = source / benchmark.file
+        path = source / file
         if not path.is_file():
             raise UserError(f"{benchmark.name}: {path} does not exist")
         return path.read_bytes()
     import httpx
 
     try:
-        answer = httpx.get(benchmark.source, follow_redirects=True, timeout=FETCH_TIMEOUT_S)
+        answer = httpx.get(url, follow_redirects=True, timeout=FETCH_TIMEOUT_S)
         answer.raise_for_status()
     except httpx.HTTPError as error:
         raise UserError(
-            f"{benchmark.name}: {benchmark.source} cannot be fetched: {error}\n"
+            f"{benchmark.name}: {url} cannot be fetched: {error}\n"
             f"Fetch it where there is internet, then: "
-            f"python -m harness prepare {benchmark.name} --from FOLDER (holding {benchmark.file})"
+            f"python -m harness prepare {benchmark.name} --from FOLDER (holding {file})"
         ) from None
     return answer.content
 

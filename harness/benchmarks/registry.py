@@ -7,11 +7,11 @@ can be compared with its published ones.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
-from harness.benchmarks import arithmetic, instructions
+from harness.benchmarks import arithmetic, instructions, judged
 from harness.errors import UserError, nearest
 
 Item = dict[str, Any]
@@ -37,7 +37,7 @@ class Benchmark:
     summary: str
     items: int
     grader: str
-    """Name in `harness.compute.evaluate.builtin.GRADERS`."""
+    """Name in `harness.compute.evaluate.builtin.GRADERS`, or `judge:` and who prepares its calls."""
     headline: str
     """The metric that plots and short tables show."""
     prompt: str = "{question}"
@@ -55,6 +55,23 @@ class Benchmark:
     licence: str = ""
     generate: Callable[[], list[Item]] | None = None
     """Makes the items, for a benchmark that needs no source."""
+    further: tuple[tuple[str, str], ...] = ()
+    """Further source files, each its name for `--from` and its URL."""
+    judge_model: str = ""
+    """Who judges where the spec names nobody."""
+    judge_max_tokens: int = 0
+    """Tokens of a judgement where the spec says nothing."""
+    temperatures: Mapping[str, float] = field(default_factory=dict)
+    """Of the answers, by the items' category."""
+
+    @property
+    def needs_judge(self) -> bool:
+        """A model grades the answers, with two calls an item."""
+        return self.grader.startswith("judge:")
+
+    def turns(self, item: Item) -> list[str]:
+        """What the user says, turn by turn; each answer stays in context for the next."""
+        return list(item["turns"]) if "turns" in item else [self.user_turn(item)]
 
     def user_turn(self, item: Item) -> str:
         """The message that the model is asked."""
@@ -140,6 +157,46 @@ BENCHMARKS: dict[str, Benchmark] = {
             md5="ee43ecabebf20deef4bb776a405ac5b1",
             licence="Apache-2.0; MBPP CC-BY-4.0",
         ),
+        Benchmark(
+            name="mt-bench",
+            summary="80 conversations of two turns, rated 1 to 10 by a judge",
+            items=80,
+            grader="judge:mt-bench",
+            headline="average",
+            source=judged.MT_BENCH_SOURCE,
+            file="mt_bench_question.jsonl",
+            further=judged.MT_BENCH_FURTHER,
+            licence="Apache-2.0",
+            judge_model="gpt-4o",
+            judge_max_tokens=2048,
+            temperatures=judged.MT_BENCH_TEMPERATURES,
+        ),
+        Benchmark(
+            name="arena-hard",
+            summary="arena-hard-auto v0.1, judged against gpt-4-0314 in both orders",
+            items=500,
+            grader="judge:arena",
+            headline="score",
+            source=judged.ARENA_SOURCE,
+            file="arena-hard-v0.1_question.jsonl",
+            further=judged.ARENA_FURTHER,
+            licence="Apache-2.0",
+            judge_model="gpt-4.1",
+            judge_max_tokens=4096,
+        ),
+        Benchmark(
+            name="arena-hard-v2",
+            summary="arena-hard-auto v2.0: hard prompts and creative writing, by category too",
+            items=750,
+            grader="judge:arena",
+            headline="score",
+            source=judged.ARENA_V2_SOURCE,
+            file="arena-hard-v2.0_question.jsonl",
+            further=judged.ARENA_V2_FURTHER,
+            licence="Apache-2.0",
+            judge_model="gpt-4.1",
+            judge_max_tokens=16000,
+        ),
     )
 }
 
@@ -168,4 +225,6 @@ def parse(word: str, where: str = "benchmarks") -> BenchmarkRun:
     repeats = int(match[2]) if match and match[2] else 1
     if not 1 <= repeats <= 1024:
         raise UserError(f"{where}: {word}: repeats are 1 to 1024")
+    if repeats > 1 and BENCHMARKS[name].needs_judge:
+        raise UserError(f"{where}: {word}: a judged benchmark takes one answer per item: {name}")
     return BenchmarkRun(BENCHMARKS[name], repeats)

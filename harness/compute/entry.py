@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.errors import TrainingError
+from harness.errors import TrainingCrashed, TrainingError
 from harness.runs.paths import RunPaths
 from harness.scheduling.manifest import Manifest, read_manifest
 
@@ -24,26 +24,38 @@ if TYPE_CHECKING:
 def run_job(run_dir: str, job: str, task: int = 0) -> str:
     """Do the work of one job, or of one task of an array. Returns how it ended."""
     run = RunPaths(Path(run_dir))
+    from harness.results.prune import prune_reported
+
     manifest = read_manifest(run)
     work = manifest.plan.job(job).work
     if work == "train":
         from harness.compute.train import job as train_job
 
-        outcome = train_job.run(run_dir)
-        if outcome != "complete":
+        try:
+            outcome = train_job.run(run_dir)
+        except TrainingCrashed as error:
+            if manifest.scheduler != "slurm" or not train_job.restart_after_crash(run_dir, error):
+                raise
+            outcome = "preempted"
+        if outcome not in ("complete", train_job.ELSEWHERE):
             _interrupted(outcome, manifest, run)
         return outcome
     if work == "evaluate":
         from harness.compute.evaluate import job as evaluate_job
 
-        return evaluate_job.run(run, job, task)
+        done = evaluate_job.run(run, job, task)
+        prune_reported(run)
+        return done
     if work == "close":
         from harness.scheduling.release import close_run
 
-        return close_run(run)
-    from harness.results.collect import collect_run
+        done = close_run(run)
+    else:
+        from harness.results.collect import collect_run
 
-    return collect_run(run).summary()
+        done = collect_run(run).summary()
+    prune_reported(run)
+    return done
 
 
 def _interrupted(outcome: str, manifest: Manifest, run: RunPaths) -> None:

@@ -46,8 +46,8 @@ RESERVED = {
     "push_to_hub": "checkpoints stay in the run folder until they are evaluated",
     "do_train": "training is what this section is for",
     "activation_checkpointing": "set gradient_checkpointing, which is mapped to it",
-    "fsdp": "parallelism is not set here",
-    "fsdp_config": "parallelism is not set here",
-    "deepspeed": "parallelism is not set here",
+    "fsdp": "set parallelism: fsdp2",
+    "fsdp_config": "set parallelism: fsdp2",
+    "deepspeed": "set parallelism: zero2 or zero3",
 }
 """Fields that would work against the harness, and why."""

@@ -54,6 +54,8 @@ class SlurmOptions(Frozen):
     """CPU cores for each GPU (default 8); a job without GPUs gets this many in all."""
     mem_per_gpu_gb: int | None = Field(default=None, ge=1)
     """GB of host memory for each GPU; unset leaves it to Slurm."""
+    gpu_memory_gb: float | None = Field(default=None, gt=0)
+    """GB of memory on each GPU, e.g. 80; `check` compares its estimate with it. Not an sbatch option."""
     time_limit: TimeLimit | None = None
     """Slurm time; defaults: train 24:00:00, evaluate 4:00:00, control 0:30:00."""
     signal_seconds: int | None = Field(default=None, ge=10)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, model_validator
 
 from harness.config.base import Frozen
 from harness.config.evaluation import EvaluationSpec
@@ -33,3 +33,18 @@ class Spec(Frozen):
     train: TrainSpec
     evaluation: EvaluationSpec | None = None
     """Unset: train only."""
+
+    @model_validator(mode="after")
+    def _best_needs_evaluation(self) -> Spec:
+        if self.train.keep_best is None:
+            return self
+        if self.evaluation is None:
+            raise ValueError("train.keep_checkpoints: best:N needs an evaluation to rank by")
+        metric = self.train.best_metric
+        names = [name.partition(":")[0] for name in self.evaluation.benchmarks]
+        if metric is not None and metric.partition("/")[0] not in names:
+            raise ValueError(
+                f"train.best_metric: {metric}: <benchmark>/<aggregation>/<metric> of one of "
+                f"{', '.join(names)} is expected"
+            )
+        return self

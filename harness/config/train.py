@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+import re
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, PositiveInt, field_validator, model_validator
 
-from harness.config.base import Frozen, TimeLimit
+from harness.config.base import TimeLimit
+from harness.config.lora import LEARNING_RATE, LoraFields
 from harness.config.sft_fields import RESERVED, SFT_FIELDS
 from harness.errors import nearest
 
-CPU_PROCESSES = 2
-"""Training processes on a node where `use_cpu` is set (one per core of the smallest machine)."""
+Parallelism = Literal["ddp", "fsdp2", "zero2", "zero3"]
 
 
-class TrainSpec(Frozen):
+def _best_of(text: str) -> str:
+    if not re.fullmatch(r"best:[1-9]\d*", text):
+        raise ValueError("all, a number, or best:N is expected")
+    return text
+
+
+BestOf = Annotated[str, AfterValidator(_best_of)]
+
+
+class TrainSpec(LoraFields):
     """Supervised fine-tuning with TRL's SFTTrainer; the names are TRL's own."""
 
     model_name: str
@@ -41,8 +51,8 @@ class TrainSpec(Frozen):
     """Precision of the weights that are trained and saved."""
     gradient_checkpointing: bool = True
     """Recompute activations in the backward pass: less memory, about 20 % slower."""
-    learning_rate: float = Field(default=2e-5, gt=0)
-    """Peak learning rate."""
+    learning_rate: float = Field(default=LEARNING_RATE, gt=0)
+    """Peak learning rate; with `use_peft` 1e-4 unless set."""
     lr_scheduler_type: str = "cosine"
     """A transformers SchedulerType."""
     warmup_steps: float = Field(default=100, ge=0)
@@ -53,6 +63,15 @@ class TrainSpec(Frozen):
     """Passes over the data when `max_steps` is unset."""
     save_steps: int = Field(default=500, ge=1)
     """A checkpoint every so many steps, and one at the end."""
+    keep_checkpoints: Literal["all"] | PositiveInt | BestOf = "all"
+    """`all`, the newest N, or `best:N` by their evaluation. The others are pruned once they are
+    evaluated; the newest complete one, from which training goes on, never is."""
+    prune: Literal["optimizer", "checkpoint"] = "optimizer"
+    """What pruning deletes: the optimizer's state (two thirds of the disk; the model can still be
+    evaluated and served), or the whole checkpoint (its numbers stay in the table)."""
+    best_metric: str | None = None
+    """What `best:N` ranks by, higher is better: a column of results.csv, e.g.
+    `gsm8k/pass@1/symbolic_correct`; unset: the mean of the benchmarks' headline metrics."""
     per_device_train_batch_size: int = Field(default=4, ge=1)
     """Rows per process and forward pass."""
     gradient_accumulation_steps: int = Field(default=4, ge=1)
@@ -66,9 +85,18 @@ class TrainSpec(Frozen):
     report_to: tuple[str, ...] = ()
     """Trackers, e.g. [wandb]; the run folder's own log is always written."""
     use_cpu: bool = False
-    """Train on CPU, two processes a node. Never chosen silently: without it a missing GPU is an error."""
+    """Train on CPU. Never chosen silently: without it a missing GPU is an error."""
+    cpu_processes: int = Field(default=2, ge=1)
+    """Training processes on each node where `use_cpu` is set."""
+    parallelism: Parallelism = "ddp"
+    """What the processes share: `ddp` nothing (each holds weights, gradients and optimizer);
+    `fsdp2` all three (PyTorch's fully_shard); `zero2` gradients and optimizer, `zero3` all three
+    (DeepSpeed). Every checkpoint holds the whole model, whichever it is."""
+    max_restarts: int = Field(default=3, ge=0)
+    """On Slurm, requeues of a crashed job (a killed worker, a failing node), each only when a new
+    checkpoint was completed since the last start; wrong input and a diverged loss are never retried."""
     nodes: int = Field(default=1, ge=1)
-    """Machines."""
+    """Machines; srun starts one launcher on each, the first is the rendezvous."""
     gpus_per_node: int = Field(default=8, ge=0)
     """GPUs, and training processes, on each."""
     time_limit: TimeLimit | None = None
@@ -104,7 +132,7 @@ class TrainSpec(Frozen):
     @property
     def processes_per_node(self) -> int:
         """Training processes on each node."""
-        return CPU_PROCESSES if self.use_cpu else self.gpus_per_node
+        return self.cpu_processes if self.use_cpu else self.gpus_per_node
 
     @property
     def world_size(self) -> int:
@@ -118,10 +146,26 @@ class TrainSpec(Frozen):
             return ()
         return (value,) if isinstance(value, str) else value
 
+    @property
+    def keep_best(self) -> int | None:
+        """N of `keep_checkpoints: best:N`; None for the others."""
+        text = str(self.keep_checkpoints)
+        return int(text.removeprefix("best:")) if text.startswith("best:") else None
+
+    @model_validator(mode="after")
+    def _metric_needs_ranking(self) -> TrainSpec:
+        if self.best_metric is not None and self.keep_best is None:
+            raise ValueError("best_metric ranks for keep_checkpoints: best:N; set both or neither")
+        return self
+
     @model_validator(mode="after")
     def _needs_processes(self) -> TrainSpec:
         if self.processes_per_node == 0:
             raise ValueError("gpus_per_node is 0: ask for GPUs, or set use_cpu: true")
-        if self.use_cpu and self.nodes > 1:
-            raise ValueError("use_cpu trains on one node: set nodes: 1")
+        if self.parallelism != "ddp" and self.world_size < 2:
+            raise ValueError(f"parallelism: {self.parallelism} needs two processes, here is one")
+        if self.parallelism in ("zero2", "zero3") and self.use_cpu:
+            raise ValueError(
+                f"parallelism: {self.parallelism} (DeepSpeed) needs GPUs; on CPU take ddp or fsdp2"
+            )
         return self

@@ -3,19 +3,31 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from harness.config.load import PROJECT_ROOT, expand
 from harness.config.site import Site
 from harness.config.spec import Spec
+from harness.errors import ResultError
+from harness.plan import planned_steps, total_steps
 from harness.preflight.dataset import check_dataset
+from harness.preflight.disk import check_disk
 from harness.preflight.evaluation import check_evaluation
-from harness.preflight.findings import Finding
+from harness.preflight.findings import Finding, error, warning
+from harness.preflight.judge import check_judge, resolve_judge
 from harness.preflight.machine import check_machine
-from harness.preflight.model import cached_snapshot, check_model
-from harness.preflight.steps import check_steps
+from harness.preflight.memory import check_memory
+from harness.preflight.model import check_model, model_folder
+from harness.preflight.parallelism import check_parallelism
+from harness.preflight.progress import Progress
+from harness.preflight.rivals import check_output
+from harness.preflight.rows import RowCheck, check_rows
+from harness.preflight.shape import ModelShape, read_shape
+from harness.preflight.steps import check_steps, check_time, fix_steps
 from harness.preflight.template import check_template
+from harness.preflight.tokens import check_tokens
 
 
 @dataclass(frozen=True)
@@ -25,6 +37,8 @@ class Checked:
     findings: tuple[Finding, ...]
     rows: int | None
     """Rows of the training split; None when it cannot be read."""
+    spec: Spec
+    """With `max_steps` fixed where packing leaves them open."""
 
     @property
     def errors(self) -> list[Finding]:
@@ -48,7 +62,7 @@ def resolve_spec(spec: Spec) -> Spec:
         changes["chat_template_path"] = str(
             path if path.is_file() or not shipped.is_file() else shipped
         )
-    return spec.model_copy(update={"train": train.model_copy(update=changes)})
+    return resolve_judge(spec.model_copy(update={"train": train.model_copy(update=changes)}))
 
 
 def resolve_site(site: Site) -> Site:
@@ -61,17 +75,72 @@ def resolve_site(site: Site) -> Site:
     )
 
 
-def check(spec: Spec, site: Site, scheduler: str) -> Checked:
-    """Everything that can be known before queueing, of a resolved spec and site."""
-    findings = check_model(spec.train.model_name)
-    model = Path(spec.train.model_name)
-    folder = model if model.is_dir() else cached_snapshot(spec.train.model_name)
-    findings += check_template(
-        spec.train.chat_template_path, spec.train.assistant_only_loss, folder
+def check(
+    spec: Spec, site: Site, scheduler: str, report: Callable[[str], object] | None = None
+) -> Checked:
+    """Everything that can be known before queueing, of a resolved spec and site.
+
+    `report` hears what is being done when it takes longer than two seconds.
+    """
+    train = spec.train
+    with Progress(report) as progress:
+        progress.stage("model and template")
+        folder = model_folder(train.model_name)
+        findings = check_model(train.model_name)
+        findings += check_template(train.chat_template_path, train.assistant_only_loss, folder)
+        can_tokenise = not any(f.level == "error" for f in findings)
+        progress.stage(f"the rows of {train.dataset_name}")
+        dataset, found = check_dataset(train)
+        data = check_rows(train, dataset) if dataset else RowCheck()
+        shape, unreadable = _shape(folder)
+        findings += [*found, *data.findings, *unreadable]
+        sample = None
+        if can_tokenise:
+            progress.stage("template and a sample of rows, by the tokenizer")
+            sample, found = check_tokens(train, str(folder or train.model_name), dataset, data)
+            findings += found
+        rows = dataset.rows if dataset else None
+        train, found = fix_steps(train, rows, sample)
+        spec = spec.model_copy(update={"train": train})
+        findings += found + check_steps(train, rows, sample)
+        progress.stage("memory, disk and machine")
+        longest = max(sample.lengths, default=None) if sample else None
+        options = site.options("train")
+        findings += check_memory(train, shape, options.gpu_memory_gb, longest)
+        findings += check_parallelism(spec, site, folder)
+        findings += _check_plan(spec, site, rows, shape)
+        if spec.evaluation:
+            findings += check_evaluation(spec.evaluation, site)
+            findings += check_judge(spec, site, rows)
+        findings += check_machine(spec, site, scheduler)
+    return Checked(tuple(findings), rows, spec)
+
+
+def unchecked(spec: Spec) -> Checked:
+    """What the plan needs, and a warning that nothing was checked."""
+    dataset, _ = check_dataset(spec.train)
+    skipped = warning("--no-check", "nothing was checked: what is wrong shows in the queue")
+    return Checked((skipped,), dataset.rows if dataset else None, spec)
+
+
+def _check_plan(
+    spec: Spec, site: Site, rows: int | None, shape: ModelShape | None
+) -> list[Finding]:
+    """What depends on the number of steps: output folder, disk, time."""
+    train = spec.train
+    if train.max_steps is None and (train.packing or rows is None):
+        return check_output(train, None)
+    total = total_steps(train, rows)
+    # The run folder will lie below runs_dir.
+    output = Path(train.output_dir or Path(site.runs_dir) / spec.name)
+    found = check_output(train, total) + check_disk(
+        train, shape, planned_steps(train, total), output
     )
-    rows, found = check_dataset(spec.train)
-    findings += found + check_steps(spec.train, rows)
-    if spec.evaluation:
-        findings += check_evaluation(spec.evaluation, site)
-    findings += check_machine(spec, site, scheduler)
-    return Checked(tuple(findings), rows)
+    return found + check_time(spec, site, total)
+
+
+def _shape(folder: Path | None) -> tuple[ModelShape | None, list[Finding]]:
+    try:
+        return (read_shape(folder) if folder else None), []
+    except ResultError as problem:
+        return None, [error("train.model_name", str(problem), "Download the model again")]

@@ -7,8 +7,11 @@ dataset_dict.json with `splits`, and one Dataset folder for each.
 
 from __future__ import annotations
 
+import random
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from harness.config.train import TrainSpec
 from harness.errors import ResultError, UserError, nearest
@@ -28,6 +31,42 @@ class SavedDataset:
     folder: Path
     rows: int
     columns: tuple[str, ...]
+    files: tuple[Path, ...] = ()
+
+    def batches(self, columns: tuple[str, ...] = ()) -> Iterator[Any]:
+        """Record batches in row order, of these columns (default all), read by memory map.
+
+        Raises UserError when a file is damaged.
+        """
+        import pyarrow as pa
+
+        for file in self.files:
+            try:
+                with pa.memory_map(str(file)) as source:
+                    for batch in pa.ipc.open_stream(source):
+                        yield batch.select(list(columns)) if columns else batch
+            except (OSError, pa.ArrowException) as error:
+                raise UserError(f"{file}: the dataset is damaged: {error}") from None
+
+    def sample(self, count: int, seed: int, columns: tuple[str, ...]) -> dict[int, dict[str, Any]]:
+        """At most `count` rows by number, in random order; the same ones for the same seed."""
+        chosen = random.Random(seed).sample(range(self.rows), min(count, self.rows))
+        return self.take(chosen, columns)
+
+    def take(self, numbers: list[int], columns: tuple[str, ...]) -> dict[int, dict[str, Any]]:
+        """Rows by number, in the order asked for."""
+        wanted, position, first = sorted(numbers), 0, 0
+        found: dict[int, dict[str, Any]] = {}
+        for batch in self.batches(columns):
+            here = []
+            while position < len(wanted) and wanted[position] < first + batch.num_rows:
+                here.append(wanted[position])
+                position += 1
+            if here:
+                rows = batch.take([number - first for number in here]).to_pylist()
+                found.update(zip(here, rows, strict=True))
+            first += batch.num_rows
+        return {number: found[number] for number in numbers}
 
 
 def read_saved_dataset(folder: Path, split: str) -> SavedDataset:
@@ -49,22 +88,13 @@ def read_saved_dataset(folder: Path, split: str) -> SavedDataset:
         columns = tuple(read_json(folder / "dataset_info.json").get("features") or {})
     except (ResultError, AttributeError) as error:
         raise UserError(f"{folder}: not a dataset saved by save_to_disk: {error}\n{CURE}") from None
-    files = [folder / str(entry["filename"]) for entry in state.get("_data_files", [])]
-    return SavedDataset(folder, sum(_rows(file) for file in files), columns)
+    files = tuple(folder / str(entry["filename"]) for entry in state.get("_data_files", []))
+    empty = SavedDataset(folder, 0, columns, files)
+    return SavedDataset(folder, sum(batch.num_rows for batch in empty.batches()), columns, files)
 
 
-def _rows(file: Path) -> int:
-    import pyarrow as pa  # type: ignore[import-untyped]
-
-    try:
-        with pa.memory_map(str(file)) as source:
-            return sum(batch.num_rows for batch in pa.ipc.open_stream(source))
-    except (OSError, pa.ArrowException) as error:
-        raise UserError(f"{file}: the dataset is damaged: {error}") from None
-
-
-def check_dataset(train: TrainSpec) -> tuple[int | None, list[Finding]]:
-    """Rows of the training split (None: unreadable), and findings about `train.dataset_name`."""
+def check_dataset(train: TrainSpec) -> tuple[SavedDataset | None, list[Finding]]:
+    """The training split (None: unreadable), and findings about `train.dataset_name`."""
     place = "train.dataset_name"
     try:
         dataset = read_saved_dataset(Path(train.dataset_name), train.dataset_split)
@@ -74,12 +104,20 @@ def check_dataset(train: TrainSpec) -> tuple[int | None, list[Finding]]:
     findings = []
     if dataset.rows == 0:
         findings.append(error(place, f"{dataset.folder}: has no rows"))
-    if "messages" not in dataset.columns and not ({"prompt", "completion"} <= set(dataset.columns)):
+    if not conversation_columns(dataset.columns):
         findings.append(
             error(
                 place,
                 f"{dataset.folder}: columns are {', '.join(dataset.columns)}; "
                 "`messages` (or `prompt` and `completion`) is expected",
+                "python -m harness data convert makes `messages` of other shapes",
             )
         )
-    return dataset.rows, findings
+    return dataset, findings
+
+
+def conversation_columns(columns: tuple[str, ...]) -> tuple[str, ...]:
+    """The columns that TRL reads: `prompt` and `completion`, else `messages`; empty without."""
+    if "prompt" in columns:  # TRL looks for it first
+        return ("prompt", "completion") if "completion" in columns else ()
+    return ("messages",) if "messages" in columns else ()

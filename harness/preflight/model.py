@@ -25,6 +25,11 @@ def check_model(name: str) -> list[Finding]:
     return _check_hub(name)
 
 
+def model_folder(name: str) -> Path | None:
+    """Where the model lies on this machine: its folder, or its snapshot in the Hub's cache."""
+    return Path(name) if Path(name).is_dir() else cached_snapshot(name)
+
+
 def cached_snapshot(name: str) -> Path | None:
     """The newest snapshot with a config.json in the Hub's cache (huggingface_hub's layout)."""
     home = Path(os.environ.get("HF_HOME", "~/.cache/huggingface")).expanduser()

@@ -70,7 +70,7 @@ def headlines(table: Table) -> list[str]:
     return [f for f in found if any(_matches(f, column) for column in table.columns)]
 
 
-_FOREIGN_HEADLINES = {"mmlu": "symbolic_correct", "arena-hard": "score", "mt-bench": "average"}
+_FOREIGN_HEADLINES = {"mmlu": "symbolic_correct"}
 
 
 def _matches(headline: str, column: str) -> bool:

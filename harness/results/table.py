@@ -124,7 +124,7 @@ def screen_table(table: Table, headlines: Sequence[str] = ()) -> str:
         grid.add_column(name.replace("/", "\n"), justify="right", no_wrap=True)
     for row in table.rows:
         step = "" if row.step is None else str(row.step)
-        grid.add_row(row.checkpoint, step, *(_shown(row.values.get(name)) for name in shown))
+        grid.add_row(row.checkpoint, step, *(_with_interval(row, name) for name in shown))
     out = io.StringIO()
     Console(width=40 + 40 * len(shown), file=out).print(grid)
     return "\n".join(line.rstrip() for line in out.getvalue().splitlines())
@@ -133,6 +133,16 @@ def screen_table(table: Table, headlines: Sequence[str] = ()) -> str:
 def _metric(name: str) -> str:
     benchmark, aggregation, metric = name.split("/", 2)
     return f"{benchmark}/{metric}" if aggregation == "pass@1" else ""
+
+
+def _with_interval(row: Row, name: str) -> str:
+    """The value, and beside a judged score its interval: `52.05 (-5.07 +4.99)`."""
+    text = _shown(row.values.get(name))
+    stem = name.rpartition("/")[0]
+    low, high = (row.values.get(f"{stem}/95_CI_{end}") for end in ("low", "high"))
+    if not name.endswith("/score") or not isinstance(low, float) or not isinstance(high, float):
+        return text
+    return f"{text} ({low:+.2f} {high:+.2f})"
 
 
 def _shown(value: Value) -> str:

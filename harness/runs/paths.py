@@ -4,9 +4,10 @@
   spec.yaml site.yaml manifest.json
   scripts/<job>.sbatch  scripts/commands.sh
   logs/<job>/
-  checkpoints/checkpoint-<step>/
+  checkpoints/checkpoint-<step>/  (of LoRA: merged-<fingerprint>/ in it, made by evaluation)
   train/state.json  train/log.jsonl
   eval/<checkpoint>/<benchmark>/metrics.json task.json output-rs<k>.jsonl server.log
+                                judgements.jsonl judge.log
   eval/<checkpoint>/metrics.json
   local/
   results.csv results_long.csv results.png
@@ -26,6 +27,7 @@ from harness.errors import UserError, nearest
 RUN_ID = re.compile(r"^\d{8}-\d{6}-[a-z]{4}$")
 MANIFEST = "manifest.json"
 COMPLETE_MARKER = "HARNESS_COMPLETE.json"
+MERGED_MARKER = "HARNESS_MERGED.json"
 BASE = "base"
 """Name of the model before training, where a checkpoint's name is expected."""
 
@@ -47,6 +49,11 @@ def checkpoint_step(name: str) -> int | None:
         return 0
     match = re.fullmatch(r"checkpoint-(\d+)", name)
     return int(match[1]) if match else None
+
+
+def merged_name(fingerprint: str) -> str:
+    """Folder in a LoRA checkpoint with the merged model of that very adapter and base."""
+    return f"merged-{fingerprint}"
 
 
 @dataclass(frozen=True)
@@ -104,8 +111,16 @@ class RunPaths:
         return self.train / "state.json"
 
     @property
+    def prune_lock(self) -> Path:
+        return self.train / ".prune.lock"
+
+    @property
     def train_log(self) -> Path:
         return self.train / "log.jsonl"
+
+    def node_reason(self, rank: int) -> Path:
+        """What went wrong on another node than the first."""
+        return self.train / f"node-{rank}.json"
 
     @property
     def eval(self) -> Path:
@@ -155,12 +170,22 @@ class CellPaths:
     def server_log(self) -> Path:
         return self.root / "server.log"
 
+    @property
+    def judge_log(self) -> Path:
+        """Log of a judge that the task serves itself."""
+        return self.root / "judge.log"
+
     def output(self, repeat: int = 0) -> Path:
         return self.root / f"output-rs{repeat}.jsonl"
 
     def partial(self, repeat: int = 0) -> Path:
         """Answers as they come; gone once graded."""
         return self.root / f"partial-rs{repeat}.jsonl"
+
+    @property
+    def judgements(self) -> Path:
+        """A judge's answers as they come; kept, for they are paid for."""
+        return self.root / "judgements.jsonl"
 
 
 @dataclass(frozen=True)

@@ -23,17 +23,24 @@ class RenderedExecutor(SlurmExecutor):
     script: text of the script; an array's holds its own `--array`.
     sbatch: the command that submits, e.g. ["sbatch", "--dependency=afterok:12"].
     minutes: the job's time limit, by which submitit tells a timeout from a preemption.
+    tasks: indices of an array's tasks, one call each; empty for a single job.
     """
 
     def __init__(
-        self, folder: Path, *, script: str, sbatch: Sequence[str], minutes: int, array: bool
+        self,
+        folder: Path,
+        *,
+        script: str,
+        sbatch: Sequence[str],
+        minutes: int,
+        tasks: Sequence[int] = (),
     ) -> None:
         self._sbatch = list(sbatch)
         if shutil.which(self._sbatch[0]) is None:
             raise FileNotFoundError(self._sbatch[0])
         super().__init__(folder, max_num_timeout=1000)
         self._script = script
-        self._array = array
+        self._tasks = tuple(tasks)
         self.update_parameters(time=minutes)
 
     @classmethod
@@ -57,7 +64,7 @@ class RenderedExecutor(SlurmExecutor):
     def _internal_process_submissions(
         self, delayed_submissions: list[utils.DelayedSubmission]
     ) -> list[core.Job[Any]]:
-        if not self._array:
+        if not self._tasks:
             return super()._internal_process_submissions(delayed_submissions)
         self.folder.mkdir(parents=True, exist_ok=True)
         pickles = []
@@ -68,7 +75,7 @@ class RenderedExecutor(SlurmExecutor):
         first = self._submit_command(self._submitit_command_str)
         jobs: list[core.Job[Any]] = [
             SlurmJob(folder=self.folder, job_id=f"{first.job_id}_{index}", tasks=[0])
-            for index in range(len(pickles))
+            for index in self._tasks
         ]
         for job, pickle in zip(jobs, pickles, strict=True):
             job.paths.move_temporary_file(pickle, "submitted_pickle")

@@ -45,20 +45,26 @@ class LocalScheduler:
         self._run = run
 
     def submit(
-        self, run: RunPaths, job: PlannedJob, script: str, after: Sequence[Dependency], site: Site
+        self,
+        run: RunPaths,
+        job: PlannedJob,
+        script: str,
+        after: Sequence[Dependency],
+        site: Site,
+        tasks: Sequence[int] = (),
     ) -> str:
         from harness.compute.entry import run_job
         from harness.scheduling.executor import RenderedExecutor
-        from harness.scheduling.slurm import calls
+        from harness.scheduling.slurm import calls, task_indices
 
         executor = RenderedExecutor(
             run.logs(job.name),
             script=script,
-            sbatch=[*_this_module("sbatch", run), *sbatch_options(after)],
+            sbatch=[*_this_module("sbatch", run), *sbatch_options(after, job, tasks)],
             minutes=job.minutes,
-            array=job.is_array,
+            tasks=task_indices(job, tasks),
         )
-        return executor.submit_calls(run_job, calls(run, job))
+        return executor.submit_calls(run_job, calls(run, job, tasks))
 
     def start(self, run: RunPaths, site: Site) -> None:
         """Start the runner in a session of its own."""
@@ -107,7 +113,8 @@ class LocalScheduler:
                     phase, detail = "failed", "the local runner died"
                 elif phase == "pending" and job.after:
                     detail = "waits for " + ", ".join(on for _, on in job.after)
-                found[f"{job.id}_{index}" if job.array else job.id] = JobState(phase, detail)
+                key = f"{job.id}_{job.task(index)}" if job.array else job.id
+                found[key] = JobState(phase, detail)
         return found
 
 
@@ -144,7 +151,7 @@ def run_queue(run: RunPaths) -> None:
 
 def _run_task(run: RunPaths, job: QueuedJob, index: int) -> tuple[Phase, str]:
     """Run one task; returns its phase and, where it failed, why."""
-    stem = f"{job.id}_{index}_0_log" if job.array else f"{job.id}_0_log"
+    stem = f"{job.id}_{job.task(index)}_0_log" if job.array else f"{job.id}_0_log"
     folder = run.logs(job.name)
     with (folder / f"{stem}.out").open("ab") as out, (folder / f"{stem}.err").open("ab") as err:
         process = subprocess.Popen(
@@ -204,7 +211,7 @@ def _send(process: psutil.Process, number: int) -> None:
 def task_environment(variables: dict[str, str], job: QueuedJob, index: int) -> dict[str, str]:
     """The variables that Slurm would set and that the scripts or submitit read."""
     slurm: dict[str, Any] = {
-        "SLURM_JOB_ID": f"{job.id}{index:03d}" if job.array else job.id,
+        "SLURM_JOB_ID": f"{job.id}{job.task(index):03d}" if job.array else job.id,
         "SLURM_JOB_NAME": job.name,
         "SLURM_JOB_NODELIST": socket.gethostname(),
         "SLURM_JOB_NUM_NODES": 1,
@@ -218,7 +225,7 @@ def task_environment(variables: dict[str, str], job: QueuedJob, index: int) -> d
     if job.array:
         slurm |= {
             "SLURM_ARRAY_JOB_ID": job.id,
-            "SLURM_ARRAY_TASK_ID": index,
+            "SLURM_ARRAY_TASK_ID": job.task(index),
             "SLURM_ARRAY_TASK_COUNT": len(job.phases),
         }
     path = f"{PROJECT_ROOT / 'templates' / 'local'}:{variables.get('PATH', os.defpath)}"
@@ -226,15 +233,16 @@ def task_environment(variables: dict[str, str], job: QueuedJob, index: int) -> d
 
 
 def main(argv: Sequence[str]) -> None:
-    """`sbatch RUN_DIR [--dependency=…] SCRIPT` or `run RUN_DIR`."""
+    """`sbatch RUN_DIR [--dependency=…] [--array=…] SCRIPT` or `run RUN_DIR`."""
     verb, root, *rest = argv
     run = RunPaths(Path(root))
     if verb == "run":
         run_queue(run)
         return
     *options, script = rest
-    dependency = next((o.partition("=")[2] for o in options if o.startswith("--dependency=")), "")
-    print(f"Submitted batch job {enqueue(run, Path(script), dependency)}")
+    given = dict(option.removeprefix("--").split("=", 1) for option in options)
+    job_id = enqueue(run, Path(script), given.get("dependency", ""), given.get("array", ""))
+    print(f"Submitted batch job {job_id}")
 
 
 if __name__ == "__main__":

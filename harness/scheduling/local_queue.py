@@ -28,6 +28,12 @@ class QueuedJob(Frozen):
     after: tuple[tuple[str, str], ...] = ()
     phases: tuple[Phase, ...] = ("pending",)
     details: tuple[str, ...] = ("",)
+    tasks: tuple[int, ...] = ()
+    """Of an array, the index of each task."""
+
+    def task(self, position: int) -> int:
+        """The array's index of the task at a position."""
+        return self.tasks[position] if self.tasks else position
 
     @property
     def ended(self) -> bool:
@@ -97,15 +103,17 @@ def changing(run: RunPaths) -> Iterator[list[Queue]]:
         write_json(queue_file(run), box[0].model_dump(mode="json"))
 
 
-def enqueue(run: RunPaths, script: Path, dependency: str) -> str:
-    """Queue a script as sbatch would: its own directives say name, array and time."""
+def enqueue(run: RunPaths, script: Path, dependency: str, array: str = "") -> str:
+    """Queue a script as sbatch would: its own directives say name, array and time.
+
+    `array` overrides the script's: `0-3`, `1,3`, both also with a throttle (`%2`).
+    """
     text = script.read_text(encoding="utf-8")
     found = dict(re.findall(r"^#SBATCH --([a-z-]+)=(.*)$", text, re.MULTILINE))
     options = {name: "".join(shlex.split(value)) for name, value in found.items()}
-    tasks = (
-        int(options["array"].partition("%")[0].partition("-")[2]) + 1 if "array" in options else 1
-    )
-    pending: list[Phase] = ["pending"] * tasks
+    tasks = _array_tasks(array or options.get("array", ""))
+    count = max(len(tasks), 1)
+    pending: list[Phase] = ["pending"] * count
     pairs = [part.partition(":") for part in dependency.split(",") if part]
     with changing(run) as box:
         job = QueuedJob(
@@ -116,7 +124,16 @@ def enqueue(run: RunPaths, script: Path, dependency: str) -> str:
             minutes=minutes(options["time"]),
             after=tuple((condition, on) for condition, _, on in pairs),
             phases=tuple(pending),
-            details=("",) * tasks,
+            details=("",) * count,
+            tasks=tasks,
         )
         box[0] = box[0].model_copy(update={"jobs": (*box[0].jobs, job)})
     return job.id
+
+
+def _array_tasks(text: str) -> tuple[int, ...]:
+    found: list[int] = []
+    for part in filter(None, text.partition("%")[0].split(",")):
+        first, _, last = part.partition("-")
+        found += range(int(first), int(last or first) + 1)
+    return tuple(found)

@@ -31,6 +31,8 @@ class Submission(Frozen):
     job: str
     id: str
     time: str
+    tasks: tuple[int, ...] = ()
+    """Which tasks of an array, where it was not all of them."""
 
 
 class Manifest(Frozen):
@@ -43,9 +45,21 @@ class Manifest(Frozen):
     environment: dict[str, str] = {}
     submissions: tuple[Submission, ...] = ()
 
-    def job_id(self, job: str) -> str | None:
-        """The scheduler's id of a job's newest submission; None if it was never submitted."""
-        return next((s.id for s in reversed(self.submissions) if s.job == job), None)
+    def submission(self, job: str, task: int | None = None) -> Submission | None:
+        """The newest submission of a job, or of one task of it; None if there is none."""
+        return next(
+            (
+                s
+                for s in reversed(self.submissions)
+                if s.job == job and (task is None or not s.tasks or task in s.tasks)
+            ),
+            None,
+        )
+
+    def job_id(self, job: str, task: int | None = None) -> str | None:
+        """The scheduler's id of the newest submission of a job, or of one task of it."""
+        found = self.submission(job, task)
+        return found.id if found else None
 
 
 def read_manifest(run: RunPaths) -> Manifest:
@@ -72,9 +86,9 @@ def update_manifest(run: RunPaths, change: Callable[[Manifest], Manifest]) -> Ma
     return manifest
 
 
-def add_submission(run: RunPaths, job: str, job_id: str) -> Manifest:
+def add_submission(run: RunPaths, job: str, job_id: str, tasks: tuple[int, ...] = ()) -> Manifest:
     """Record that a job was accepted by the scheduler."""
-    submission = Submission(job=job, id=job_id, time=utc_now())
+    submission = Submission(job=job, id=job_id, time=utc_now(), tasks=tasks)
     return update_manifest(
         run, lambda m: m.model_copy(update={"submissions": (*m.submissions, submission)})
     )

@@ -111,7 +111,8 @@ def _record_missing(run: RunPaths, job: PlannedJob) -> None:
     for task in job.tasks:
         for cell in task:
             paths = run.cell(cell.checkpoint, cell.benchmark)
-            if read_task(paths) is None:
+            known = read_task(paths)
+            if known is None or known.state == "missing":
                 now = utc_now()
                 reason = "training ended without this checkpoint"
                 write_task(

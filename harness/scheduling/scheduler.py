@@ -44,9 +44,18 @@ class Scheduler(Protocol):
     name: Literal["slurm", "local"]
 
     def submit(
-        self, run: RunPaths, job: PlannedJob, script: str, after: Sequence[Dependency], site: Site
+        self,
+        run: RunPaths,
+        job: PlannedJob,
+        script: str,
+        after: Sequence[Dependency],
+        site: Site,
+        tasks: Sequence[int] = (),
     ) -> str:
-        """Submit a rendered script; returns the job id. Raises SchedulerError."""
+        """Submit a rendered script, of an array only `tasks` where some are named.
+
+        Returns the job id. Raises SchedulerError.
+        """
 
     def start(self, run: RunPaths, site: Site) -> None:
         """Everything is submitted: begin, where that is not the scheduler's own business."""
@@ -65,8 +74,14 @@ class Scheduler(Protocol):
         """
 
 
-def sbatch_options(after: Sequence[Dependency]) -> list[str]:
-    """The options that are known only on submission."""
-    if not after:
-        return []
-    return ["--dependency=" + ",".join(f"{d.condition}:{d.job_id}" for d in after)]
+def sbatch_options(
+    after: Sequence[Dependency], job: PlannedJob | None = None, tasks: Sequence[int] = ()
+) -> list[str]:
+    """The options that are known only on submission; they override the script's own."""
+    options = []
+    if after:
+        options.append("--dependency=" + ",".join(f"{d.condition}:{d.job_id}" for d in after))
+    if job is not None and tasks:
+        limit = job.options.max_parallel_tasks
+        options.append(f"--array={','.join(map(str, tasks))}" + (f"%{limit}" if limit else ""))
+    return options

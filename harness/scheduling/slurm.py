@@ -60,7 +60,13 @@ class SlurmScheduler:
     name: Literal["slurm", "local"] = "slurm"
 
     def submit(
-        self, run: RunPaths, job: PlannedJob, script: str, after: Sequence[Dependency], site: Site
+        self,
+        run: RunPaths,
+        job: PlannedJob,
+        script: str,
+        after: Sequence[Dependency],
+        site: Site,
+        tasks: Sequence[int] = (),
     ) -> str:
         from harness.compute.entry import run_job
         from harness.scheduling.executor import RenderedExecutor
@@ -69,12 +75,12 @@ class SlurmScheduler:
             executor = RenderedExecutor(
                 run.logs(job.name),
                 script=script,
-                sbatch=["sbatch", *sbatch_options(after)],
+                sbatch=["sbatch", *sbatch_options(after, job, tasks)],
                 minutes=job.minutes,
-                array=job.is_array,
+                tasks=task_indices(job, tasks),
             )
             with _only(job_environment(os.environ, site)):
-                return executor.submit_calls(run_job, calls(run, job))
+                return executor.submit_calls(run_job, calls(run, job, tasks))
         except FileNotFoundError:
             raise SchedulerError("sbatch is not on this machine's PATH") from None
         except Exception as error:
@@ -126,9 +132,14 @@ class SlurmScheduler:
             raise SchedulerError(str(error)) from None
 
 
-def calls(run: RunPaths, job: PlannedJob) -> list[tuple[str, str, int]]:
+def calls(run: RunPaths, job: PlannedJob, tasks: Sequence[int] = ()) -> list[tuple[str, str, int]]:
     """Arguments of `harness.compute.entry.run_job` for each task of a job: plain strings."""
-    return [(str(run.root), job.name, index) for index in range(max(len(job.tasks), 1))]
+    return [(str(run.root), job.name, index) for index in task_indices(job, tasks) or (0,)]
+
+
+def task_indices(job: PlannedJob, tasks: Sequence[int] = ()) -> tuple[int, ...]:
+    """Which tasks of an array are submitted: those named, else all; empty for no array."""
+    return tuple(tasks or range(len(job.tasks)))
 
 
 def parse_squeue(text: str) -> dict[str, JobState]:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import pickle
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from harness.errors import ResultError, SchedulerError
 from harness.plan import Cell, PlannedJob
 from harness.runs.checkpoints import read_marker
-from harness.runs.files import read_json
 from harness.runs.metrics import CellState, TaskRecord, read_metrics, read_task
 from harness.runs.paths import BASE, RunPaths
 from harness.scheduling.manifest import Manifest, read_manifest
+from harness.scheduling.progress import read_progress
 from harness.scheduling.release import checkpoints_dir, scheduler_of
 from harness.scheduling.scheduler import JobState
 
@@ -40,7 +41,7 @@ class RunStatus:
     """By job name, one state per task."""
     cells: list[CellStatus]
     train: dict[str, object] = field(default_factory=dict)
-    """train/state.json; empty before training has begun."""
+    """train/state.json and the last logged step (progress.py); empty before training has begun."""
     problem: str = ""
     """Why the scheduler could not be asked; then states come from files alone."""
 
@@ -64,26 +65,34 @@ def run_status(run: RunPaths) -> RunStatus:
     for cell in manifest.plan.cells:
         job, index = manifest.plan.job_of(cell)
         cells.append(_cell_status(run, manifest, cell, job, index, jobs[job.name][index]))
-    train: dict[str, object] = {}
-    if run.train_state.is_file():
-        train = read_json(run.train_state)
+    train = _as_the_job_ended(read_progress(run), jobs.get("train", [_UNKNOWN])[0])
     return RunStatus(run, manifest, jobs, cells, train, problem)
+
+
+def _as_the_job_ended(train: dict[str, Any], job: JobState) -> dict[str, Any]:
+    """A job that was killed outright left its last word unwritten: its state still says running."""
+    if train.get("state") != "running" or not job.ended:
+        return train
+    reason = f"its job ended without a last word ({job.detail or job.phase})"
+    return {**train, "state": "failed", "error": reason}
 
 
 def _job_states(
     run: RunPaths, job: PlannedJob, manifest: Manifest, found: dict[str, JobState]
 ) -> list[JobState]:
-    job_id = manifest.job_id(job.name)
-    if job_id is None:
-        return [JobState("unknown", "never submitted")] * max(len(job.tasks), 1)
-    keys = [f"{job_id}_{index}" for index in range(len(job.tasks))] if job.is_array else [job_id]
-    # An array cancelled before it started is told by sacct under its bare id.
-    whole = found.get(job_id, _UNKNOWN)
-    states = [found.get(key, whole) for key in keys]
-    return [
-        _from_result(run.logs(job.name) / f"{key}_0_result.pkl") if s.phase == "unknown" else s
-        for key, s in zip(keys, states, strict=True)
-    ]
+    states = []
+    for index in range(max(len(job.tasks), 1)):
+        job_id = manifest.job_id(job.name, index if job.is_array else None)
+        if job_id is None:
+            states.append(JobState("unknown", "never submitted"))
+            continue
+        key = f"{job_id}_{index}" if job.is_array else job_id
+        # An array cancelled before it started is told by sacct under its bare id.
+        state = found.get(key, found.get(job_id, _UNKNOWN))
+        if state.phase == "unknown":
+            state = _from_result(run.logs(job.name) / f"{key}_0_result.pkl")
+        states.append(state)
+    return states
 
 
 def _from_result(file: Path) -> JobState:
@@ -96,7 +105,7 @@ def _from_result(file: Path) -> JobState:
 
 def task_log(run: RunPaths, manifest: Manifest, job: PlannedJob, index: int) -> str:
     """submitit's log of a task's errors."""
-    job_id = manifest.job_id(job.name) or "?"
+    job_id = manifest.job_id(job.name, index if job.is_array else None) or "?"
     stem = f"{job_id}_{index}" if job.is_array else job_id
     return str(run.logs(job.name) / f"{stem}_0_log.err")
 
@@ -111,6 +120,11 @@ def _cell_status(
         return CellStatus(cell, "invalid", str(error), log)
     if record is not None and record.state == "ok":
         return _finished(run, cell, record, log)
+    tries = [
+        s for s in manifest.submissions if s.job == job.name and index in (s.tasks or (index,))
+    ]
+    if record is not None and len(tries) > 1 and "" < record.ended < tries[-1].time:
+        record = None  # of an earlier submission, which the newest is to mend
     if state.phase == "pending":
         waits = "Dependency" in state.detail or state.detail.startswith("waits")
         return CellStatus(cell, "waiting" if waits else "queued", state.detail, log, record)

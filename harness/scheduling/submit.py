@@ -70,6 +70,8 @@ def stage(spec: Spec, site: Site, scheduler: SchedulerName, rows: int | None) ->
 def _mounts(spec: Spec, site: Site) -> tuple[str, ...]:
     train = spec.train
     paths = [train.dataset_name, site.benchmarks_dir, train.output_dir, train.model_name]
+    judge = spec.evaluation and spec.evaluation.judge and spec.evaluation.judge.serve
+    paths.append(judge.model if judge else None)
     return tuple(p for p in paths if p and p.startswith("/"))
 
 

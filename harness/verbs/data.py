@@ -1,4 +1,4 @@
-"""Data on disk before any job needs it: prepare, data get, data convert."""
+"""Data on disk before any job needs it: prepare, data get, data convert, data inspect."""
 
 from __future__ import annotations
 
@@ -113,3 +113,35 @@ def convert(
         say(f"left out: {line}")
     left = f", {outcome.bad:,} bad rows left out" if outcome.bad else ""
     print(f"{folder}: {outcome.rows:,} rows{left}")
+
+
+@data_app.command()
+def inspect(
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", help="A folder written by save_to_disk.")
+    ],
+    template: Annotated[
+        Path | None,
+        typer.Option("--template", "-t", metavar="JINJA", help="Chat template to train with."),
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option("--model", help="Folder or id of the model: its tokenizer.")
+    ] = None,
+    max_length: Annotated[
+        int, typer.Option("--max-length", min=8, help="Tokens; longer rows are cut.")
+    ] = 4096,
+    rows: Annotated[int, typer.Option("--rows", min=0, help="How many rows to show.")] = 3,
+    split: Annotated[str, typer.Option("--split", help="Of a DatasetDict.")] = "train",
+    seed: Annotated[int, typer.Option("--seed", help="Chooses the rows that are sampled.")] = 42,
+    as_json: AsJson = False,
+) -> None:
+    """What a dataset holds and what of it is trained; exit code 2 when it cannot be trained on.
+
+    Example: python -m harness data inspect data/chat --template templates/chat/qwen3.jinja --model Qwen/Qwen3-1.7B-Base
+    """
+    from harness.preflight.inspect import inspect_dataset
+    from harness.screen import print_inspection
+
+    seen = inspect_dataset(folder, template, model, max_length, rows, split, seed, say)
+    print_inspection(seen, as_json)
+    raise typer.Exit(2 if any(f.level == "error" for f in seen.findings) else 0)

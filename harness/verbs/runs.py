@@ -26,7 +26,7 @@ def submit(
         bool, typer.Option("--dry-run", help="Show plan and scripts; touch nothing.")
     ] = False,
     no_check: Annotated[
-        bool, typer.Option("--no-check", help="Submit in spite of errors found.")
+        bool, typer.Option("--no-check", help="Skip the checks of `check`, with a warning.")
     ] = False,
     wait: Wait = False,
     poll: Poll = None,
@@ -38,17 +38,17 @@ def submit(
     """
     from harness.scheduling.submit import submit as submit_staged
 
-    staged, findings = _stage(spec, overrides, site, site_overrides)
+    staged, findings = _stage(spec, overrides, site, site_overrides, no_check)
     errors = [f for f in findings if f.level == "error"]
     if dry_run:
         print_dry_run(staged, findings, as_json)
         raise typer.Exit(2 if errors else 0)
     for finding in findings:
         say(str(finding))
-    if errors and not no_check:
-        raise UserError(f"{count_levels(findings)}: nothing was submitted")
     if errors:
-        say("warning: --no-check: submitting in spite of the errors above")
+        raise UserError(
+            f"{count_levels(findings)}: nothing was submitted (--no-check skips the checks)"
+        )
     run = submit_staged(staged, report=say)
     if as_json and not wait:
         print(json.dumps({"run": str(run.root), "scheduler": staged.scheduler}))
@@ -110,6 +110,51 @@ def status(
         raise HarnessError(state.problem)
 
 
+def retry(
+    run: RunWord = None,
+    site: SiteFile = None,
+    site_overrides: SetSite = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what would be submitted; submit nothing.")
+    ] = False,
+    forgotten: Annotated[
+        bool,
+        typer.Option("--forgotten", help="Jobs that the scheduler no longer knows have ended."),
+    ] = False,
+    wait: Wait = False,
+    poll: Poll = None,
+    as_json: AsJson = False,
+) -> None:
+    """Submit again what is not ok: training goes on, cells that are ok stay as they are.
+
+    Example: python -m harness retry 20260131-120000-abcd --dry-run
+    """
+    from harness.runs.paths import find_run
+    from harness.scheduling import retry as again
+    from harness.scheduling.status import run_status
+
+    found = find_run(run, runs_dir_of(site, site_overrides))
+    with again.retrying(found):
+        state = run_status(found)
+        again.check_ended(state, forgotten)
+        plan = again.plan_retry(state, again.marked_checkpoints(found))
+        lines = again.describe(plan, state.manifest, state.train)
+        for line in lines:
+            say(line)
+        if not dry_run:
+            again.submit_again(state, plan, report=say)
+    if as_json and not wait:
+        jobs = {a.job.name: list(a.tasks) for a in plan.jobs}
+        print(json.dumps({"run": str(found.root), "jobs": jobs, "submitted": not dry_run}))
+    elif dry_run:
+        say("dry run: nothing was submitted")
+    elif not plan.jobs:
+        say("nothing to retry")
+    if wait and plan.jobs and not dry_run:
+        follow_run(found, poll, as_json)
+    raise typer.Exit(1 if plan.hopeless else 0)
+
+
 def cancel(run: RunWord = None, site: SiteFile = None, site_overrides: SetSite = None) -> None:
     """Cancel every job of a run that has not ended.
 
@@ -126,20 +171,25 @@ def cancel(run: RunWord = None, site: SiteFile = None, site_overrides: SetSite =
 
 
 def _stage(
-    word: str, overrides: list[str] | None, site: str | None, site_overrides: list[str] | None
+    word: str,
+    overrides: list[str] | None,
+    site: str | None,
+    site_overrides: list[str] | None,
+    no_check: bool = False,
 ) -> tuple[Staged, tuple[Finding, ...]]:
+    """Check, plan and render; with `no_check` only what the plan cannot do without."""
     from harness.config.load import find_spec, load_spec
-    from harness.preflight.check import check, resolve_spec
+    from harness.preflight.check import check, resolve_spec, unchecked
     from harness.preflight.slurm import check_slurm
     from harness.scheduling.submit import choose_scheduler, stage
 
     spec = resolve_spec(load_spec(find_spec(word), overrides or ()))
     resolved = load_site(site, site_overrides)
     scheduler = choose_scheduler(resolved)
-    checked = check(spec, resolved, scheduler)
+    checked = unchecked(spec) if no_check else check(spec, resolved, scheduler, say)
     try:
-        staged = stage(spec, resolved, scheduler, checked.rows)
-        return staged, (*checked.findings, *check_slurm(staged))
+        staged = stage(checked.spec, resolved, scheduler, checked.rows)
     except UserError as error:
         # Without a readable dataset there may be no plan: then its finding says more.
         raise UserError("\n".join([*map(str, checked.errors), str(error)])) from None
+    return staged, checked.findings if no_check else (*checked.findings, *check_slurm(staged))

@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pytest
 
 from harness.config.site import Environment, Site
@@ -18,26 +17,7 @@ from harness.preflight.findings import Finding
 from harness.preflight.machine import has_gpu
 from harness.preflight.model import check_model
 from harness.preflight.template import check_template
-from tests.runs.test_files import model_folder
-
-MARKED = "{% for m in messages %}{% generation %}{{ m.content }}{% endgeneration %}{% endfor %}"
-
-
-def saved_dataset(folder: Path, rows: int = 10, columns: tuple[str, ...] = ("messages",)) -> Path:
-    """What `save_to_disk` writes, as far as it is read here."""
-    folder.mkdir(parents=True)
-    table = pa.table({name: [str(i) for i in range(rows)] for name in columns})
-    with pa.ipc.new_stream(folder / "data.arrow", table.schema) as writer:
-        writer.write_table(table, max_chunksize=4)
-    (folder / "state.json").write_text(json.dumps({"_data_files": [{"filename": "data.arrow"}]}))
-    (folder / "dataset_info.json").write_text(json.dumps({"features": {c: {} for c in columns}}))
-    return folder
-
-
-def model(folder: Path) -> Path:
-    model_folder(folder)
-    (folder / "tokenizer_config.json").write_text("{}")
-    return folder
+from tests.preflight.support import MARKED, model, saved_dataset
 
 
 def spec(folder: Path, **train: Any) -> Spec:
@@ -63,8 +43,9 @@ def errors(spec: Spec, site: Site, scheduler: str = "slurm") -> list[Finding]:
 
 def test_a_right_spec_has_no_errors(tmp_path: Path) -> None:
     checked = check(spec(tmp_path), site(tmp_path), "slurm")
-    assert checked.findings == ()
+    assert {f.level for f in checked.findings} == {"note"}
     assert checked.rows == 10
+    assert checked.spec == resolve_spec(spec(tmp_path))
 
 
 def test_a_missing_dataset_is_named_with_its_cure(tmp_path: Path) -> None:
@@ -176,8 +157,9 @@ def test_a_models_own_template_must_have_markers_or_another_be_named(tmp_path: P
 
 def test_max_steps_that_override_epochs_are_noted(tmp_path: Path) -> None:
     checked = check(spec(tmp_path, max_steps=5), site(tmp_path), "slurm")
-    assert [f.level for f in checked.findings] == ["note"]
-    assert "2.50 epochs of 10 rows" in checked.findings[0].message
+    (found,) = (f for f in checked.findings if f.place == "train.max_steps")
+    assert found.level == "note"
+    assert "2.50 epochs of 10 rows" in found.message
 
 
 def test_an_unprepared_benchmark_names_the_command(tmp_path: Path) -> None:

@@ -158,3 +158,14 @@ def test_the_picture_has_a_panel_per_headline(tmp_path: Path) -> None:
     plot_table(table, headlines(table), tmp_path / "p.png")
     assert (tmp_path / "p.png").read_bytes().startswith(b"\x89PNG")
     assert [p.name for p in tmp_path.iterdir()] == ["p.png"]
+
+
+def test_a_judged_score_is_shown_with_its_interval() -> None:
+    values = {"num_entries": 500, "score": 52.05, "95_CI": [-5.07, 4.99], "invalid_scores": 0}
+    row = Row.of("r", "checkpoint-5", 5, {"arena-hard": {"pass@1": values},
+                                          "mt-bench": {"pass@1": {"average": 6.125}}})  # fmt: skip
+    table = Table((row,))
+    assert headlines(table) == ["arena-hard/score", "mt-bench/average"]
+    shown = screen_table(table, headlines(table))
+    assert "52.05 (-5.07 +4.99)" in shown
+    assert "6.12" in shown and "95_CI" not in shown

@@ -19,7 +19,9 @@ ACCEPTS = [sys.executable, "-c", "print('Submitted batch job 7')"]
 
 @pytest.mark.parametrize(("array", "tasks"), [(False, 1), (True, 1), (True, 3)])
 def test_the_submitted_file_is_our_text(tmp_path: Path, array: bool, tasks: int) -> None:
-    executor = RenderedExecutor(tmp_path, script=SCRIPT, sbatch=ACCEPTS, minutes=90, array=array)
+    executor = RenderedExecutor(
+        tmp_path, script=SCRIPT, sbatch=ACCEPTS, minutes=90, tasks=range(tasks) if array else ()
+    )
     calls = [("/run", "job", index) for index in range(tasks)]
     assert executor.submit_calls(run_job, calls) == "7"
     assert (tmp_path / "7_submission.sh").read_text() == SCRIPT
@@ -33,7 +35,7 @@ def test_the_submitted_file_is_our_text(tmp_path: Path, array: bool, tasks: int)
 
 
 def test_the_pickle_holds_no_code(tmp_path: Path) -> None:
-    executor = RenderedExecutor(tmp_path, script=SCRIPT, sbatch=ACCEPTS, minutes=1, array=False)
+    executor = RenderedExecutor(tmp_path, script=SCRIPT, sbatch=ACCEPTS, minutes=1)
     executor.submit_calls(run_job, [("/run", "job", 0)])
     data = (tmp_path / "7_submitted.pkl").read_bytes()
     names = [str(arg) for _, arg, _ in pickletools.genops(data) if arg is not None]
@@ -44,11 +46,11 @@ def test_the_pickle_holds_no_code(tmp_path: Path) -> None:
 
 def test_a_refusal_is_an_error(tmp_path: Path) -> None:
     refuses = [sys.executable, "-c", "import sys; sys.exit('sbatch: error: no')"]
-    executor = RenderedExecutor(tmp_path, script=SCRIPT, sbatch=refuses, minutes=1, array=True)
+    executor = RenderedExecutor(tmp_path, script=SCRIPT, sbatch=refuses, minutes=1, tasks=[0])
     with pytest.raises(FailedJobError, match="sbatch: error: no"):
         executor.submit_calls(run_job, [("/run", "job", 0)])
 
 
 def test_a_missing_sbatch_is_told_apart(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
-        RenderedExecutor(tmp_path, script="", sbatch=["no-such-sbatch"], minutes=1, array=False)
+        RenderedExecutor(tmp_path, script="", sbatch=["no-such-sbatch"], minutes=1)

@@ -89,7 +89,7 @@ def cluster(tmp_path: Path, slurm: PrivateSlurm) -> Cluster:
 
 def job_id(run: Path, job: str) -> str:
     submissions = json.loads((run / "manifest.json").read_text())["submissions"]
-    return str(next(s["id"] for s in submissions if s["job"] == job))
+    return str(next(s["id"] for s in reversed(submissions) if s["job"] == job))
 
 
 @pytest.mark.timeout(CHAIN_S + 60)

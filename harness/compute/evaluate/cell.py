@@ -15,7 +15,8 @@ import harness
 from harness.benchmarks.prepare import ground_truth_link, load_items, nltk_data
 from harness.benchmarks.registry import BENCHMARKS, Benchmark, Item
 from harness.compute.evaluate import gates
-from harness.compute.evaluate.generate import Generation, Row, generate
+from harness.compute.evaluate.generate import Generation, Row, generate, read_rows
+from harness.compute.evaluate.judge import Judge, judge_cell
 from harness.compute.serve.server import RunningServer
 from harness.config.evaluation import EvaluationSpec
 from harness.plan import Cell
@@ -35,13 +36,17 @@ class CellWork:
     evaluation: EvaluationSpec
     benchmarks_dir: Path
     fingerprint: str
-    """Of the model that is served."""
+    """Of the model that is evaluated; a LoRA checkpoint's is the adapter's and the base's."""
     log: str
     job_id: str
     request_body: dict[str, Any] = field(default_factory=dict)
+    judge: Judge | None = None
+    """Of a benchmark that needs one."""
     started: str = field(default_factory=utc_now)
     seconds: dict[str, float] = field(default_factory=dict)
     samples: list[list[Row]] = field(default_factory=list)
+    served_fingerprint: str = ""
+    """Of the folder that the server loaded: another one where an adapter was merged."""
 
     @property
     def benchmark(self) -> Benchmark:
@@ -54,7 +59,7 @@ class CellWork:
     def inputs(self) -> dict[str, Any]:
         """All that the answers depend on; results of other inputs are not reused."""
         items = self.items()
-        prompts = json.dumps([self.benchmark.user_turn(item) for item in items])
+        prompts = json.dumps([t for item in items for t in self.benchmark.turns(item)])
         return {
             "fingerprint": self.fingerprint,
             "items": len(items),
@@ -73,17 +78,40 @@ class CellWork:
         same = {k: record.facts.get(k) for k in self.inputs()} == self.inputs()
         if not same:
             self._set_aside()
+        elif self.judge and self._is_judged_otherwise(record, self.judge):
+            self._reopen()
+            return False
         return same and record.state == "ok" and self.paths.metrics.is_file()
 
     def _set_aside(self) -> None:
         aside = self.paths.root / f"stale-{utc_now().replace(':', '')}"
         aside.mkdir(parents=True)
         for path in [*self.paths.root.glob("*.json*")]:
-            path.rename(aside / path.name)
+            if path != self.paths.judgements:  # told apart by their keys, and paid for
+                path.rename(aside / path.name)
+
+    def _is_judged_otherwise(self, record: TaskRecord, judge: Judge) -> bool:
+        """Whether good answers were judged by another judge, or without enough verdicts."""
+        by = record.facts.get("judge")
+        return by is not None and (record.state != "ok" or by != judge.facts(self.benchmark))
+
+    def _reopen(self) -> None:
+        """Judge the same answers again: the graded rows are answers once more."""
+        output, partial = self.paths.output(), self.paths.partial()
+        if output.is_file() and not partial.is_file():
+            output.rename(partial)
+        self.paths.metrics.unlink(missing_ok=True)
+
+    def has_answers(self) -> bool:
+        """Whether every answer of every repeat is there: then no server is needed."""
+        ids = {item["id"] for item in self.items()}
+        return all(ids <= read_rows(self.paths.partial(k)).keys() for k in range(self.cell.repeats))
 
     def record(self, state: Any, reason: str = "", **facts: Any) -> None:
         """Write task.json."""
         inputs = {} if state == "missing" else self.inputs()
+        if self.served_fingerprint not in ("", self.fingerprint):
+            facts["served_fingerprint"] = self.served_fingerprint
         write_task(
             self.paths,
             TaskRecord(
@@ -97,8 +125,11 @@ class CellWork:
             ),
         )
 
-    def generate(self, server: RunningServer) -> None:
-        """Every answer of every repeat. Raises ServerError or EvaluationError."""
+    def generate(self, server: RunningServer | None) -> None:
+        """Every answer of every repeat; without a server those that are there.
+
+        Raises ServerError or EvaluationError.
+        """
         self.record("running")
         began = time.monotonic()
         items = self.items()
@@ -107,11 +138,13 @@ class CellWork:
                 self.benchmark, items, repeat, self.paths.partial(repeat), self.request_body
             )
             self.samples.append(generate(work, server, self.evaluation))
-        self.seconds["start"] = round(server.start_seconds, 2)
+        self.seconds["start"] = round(server.start_seconds, 2) if server else 0.0
         self.seconds["generate"] = round(time.monotonic() - began, 2)
 
     def grade(self) -> str:
         """Grade, gate and write the result; returns the cell's state."""
+        if self.judge:
+            return judge_cell(self, self.judge)
         from harness.compute.evaluate.builtin import GRADERS
         from harness.compute.evaluate.builtin.aggregate import benchmark_metrics
 

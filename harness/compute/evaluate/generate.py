@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.benchmarks.registry import Benchmark, Item
+from harness.compute.evaluate.builtin.responses import strip_reasoning
 from harness.compute.serve.server import RunningServer
 from harness.config.evaluation import EvaluationSpec
 from harness.errors import EvaluationError
@@ -40,8 +41,10 @@ class Generation:
     """Fields that only this engine's requests have."""
 
 
-def generate(work: Generation, server: RunningServer, evaluation: EvaluationSpec) -> list[Row]:
-    """A row for each item, in the items' order.
+def generate(
+    work: Generation, server: RunningServer | None, evaluation: EvaluationSpec
+) -> list[Row]:
+    """A row for each item, in the items' order; without a server all must be there already.
 
     Raises ServerError when the server dies meanwhile, EvaluationError when it answers nothing
     but errors. Rows that came until then stay on disk.
@@ -49,6 +52,7 @@ def generate(work: Generation, server: RunningServer, evaluation: EvaluationSpec
     done = read_rows(work.path)
     todo = [(i, item) for i, item in enumerate(work.items) if item["id"] not in done]
     if todo:
+        assert server is not None, "answers are missing and nobody is there to ask"
         asyncio.run(_generate(work, todo, done, server, evaluation))
     return [done[item["id"]] for item in work.items]
 
@@ -140,30 +144,46 @@ async def _all_or_server_death(tasks: Sequence[Any], server: RunningServer) -> N
 async def ask(
     client: Any, model: str, work: Generation, index: int, item: Item, evaluation: EvaluationSpec
 ) -> Row:
-    """One request; its row in NeMo-Skills' field names, or a row with `error`."""
+    """Every turn of an item; its row in NeMo-Skills' field names, or a row with `error`.
+
+    After several turns `generations` holds each answer, `generation` the last, and tokens are
+    those of all; an earlier answer stands in context without its think block.
+    """
     from openai import APIError
 
     sampling = evaluation.sampling
+    temperature = temperature_of(work.benchmark, item, evaluation)
     started = time.time()
     row: Row = {"id": item["id"]}
+    messages: list[dict[str, str]] = []
+    answers: list[str] = []
     try:
-        answer = await client.chat.completions.create(
-            model=model,
-            messages=[{"role": "user", "content": work.benchmark.user_turn(item)}],
-            temperature=sampling.temperature,
-            top_p=sampling.top_p,
-            max_tokens=sampling.max_tokens,
-            seed=item_seed(sampling.seed, work.repeat, index),
-            extra_body=dict(work.extra_body),
-        )
-        choice = answer.choices[0]
-        row["generation"] = choice.message.content or ""
-        # Servers with a reasoning parser send thinking apart; it is kept, and not graded.
-        reasoning = (choice.message.model_extra or {}).get("reasoning_content")
-        if reasoning:
-            row["reasoning_content"] = reasoning
-        row["finish_reason"] = choice.finish_reason
-        row["num_generated_tokens"] = answer.usage.completion_tokens if answer.usage else None
+        for turn in work.benchmark.turns(item):
+            messages.append({"role": "user", "content": turn})
+            answer = await client.chat.completions.create(
+                model=model,
+                messages=messages,
+                temperature=temperature,
+                top_p=sampling.top_p,
+                max_tokens=sampling.max_tokens,
+                seed=item_seed(sampling.seed, work.repeat, index),
+                extra_body=dict(work.extra_body) if temperature else {},
+            )
+            choice = answer.choices[0]
+            answers.append(choice.message.content or "")
+            messages.append({"role": "assistant", "content": strip_reasoning(answers[-1])})
+            # Servers with a reasoning parser send thinking apart; it is kept, and not graded.
+            reasoning = (choice.message.model_extra or {}).get("reasoning_content")
+            if reasoning:
+                row["reasoning_content"] = reasoning
+            if row.get("finish_reason") != "length":
+                row["finish_reason"] = choice.finish_reason
+            used = answer.usage.completion_tokens if answer.usage else None
+            row["num_generated_tokens"] = (row.get("num_generated_tokens", 0) + used
+                                           if used is not None else None)  # fmt: skip
+        row["generation"] = answers[-1]
+        if len(answers) > 1:
+            row["generations"] = answers
     except APIError as error:
         row["error"] = f"{type(error).__name__}: {error}"[:2000]
     ended = time.time()
@@ -172,6 +192,13 @@ async def ask(
         "generation_end_time": ended,
         "generation_time": ended - started,
     }
+
+
+def temperature_of(benchmark: Benchmark, item: Item, evaluation: EvaluationSpec) -> float:
+    """The benchmark's own for the item's category, unless the spec says otherwise."""
+    sampling = evaluation.sampling
+    own = benchmark.temperatures.get(item.get("category", ""))
+    return own if sampling.by_category and own is not None else sampling.temperature
 
 
 def item_seed(seed: int, repeat: int, index: int) -> int:

@@ -7,10 +7,13 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+from harness.benchmarks.registry import BENCHMARKS
 from harness.compute.evaluate.cell import CellWork
+from harness.compute.evaluate.judge import Judge, judge_of
 from harness.compute.serve.request import ServeRequest
 from harness.compute.serve.server import serve, watch
 from harness.config.evaluation import EvaluationSpec
@@ -19,14 +22,18 @@ from harness.config.site import Role, Site
 from harness.config.spec import Spec
 from harness.errors import HarnessError, ServerError
 from harness.plan import Cell
-from harness.runs.checkpoints import fingerprint, read_marker
+from harness.runs.checkpoints import ADAPTER_CONFIG, fingerprint, is_adapter, read_marker
 from harness.runs.files import read_json, utc_now, write_json
 from harness.runs.metrics import TaskRecord, read_metrics, write_task
 from harness.runs.paths import BASE, RunPaths
 from harness.scheduling.environments import wrap
 from harness.scheduling.manifest import read_manifest
 from harness.scheduling.release import checkpoints_dir
+from harness.scheduling.shell import call
 from harness.scheduling.status import task_log
+
+_MERGE_S = 24 * 3600.0
+"""Merging ends with the job's time limit, not with one of its own."""
 
 
 def run(run: RunPaths, job_name: str, task: int) -> str:
@@ -44,17 +51,35 @@ def run(run: RunPaths, job_name: str, task: int) -> str:
     if model is None:
         return _missing(run, cells, log)
     work = _cell_works(run, spec, site, cells, log, model)
+    try:
+        judge = _judge(run, spec, site, cells)
+    except (HarnessError, OSError) as error:
+        _record_failure(work, error)
+        raise
+    for cell_work in work:
+        cell_work.judge = judge if cell_work.benchmark.needs_judge else None
     todo = [w for w in work if not w.is_done()]
     if not todo:
         return "all cells were done already"
     try:
-        with (
-            serve(serve_request(run, spec, site, cells[0], model)) as server,
-            watch(server, on_failure=lambda error: print(error, file=sys.stderr)),
-        ):
-            for cell_work in todo:
-                cell_work.generate(server)
-        states = [cell_work.grade() for cell_work in todo]
+        asking = [w for w in todo if not w.has_answers()]
+        for cell_work in todo:
+            if cell_work not in asking:
+                cell_work.generate(None)
+        if asking:
+            served = served_folder(site, model)
+            for cell_work in asking:
+                cell_work.served_fingerprint = fingerprint(served)
+            with (
+                serve(serve_request(run, spec, site, cells[0], model, served)) as server,
+                watch(server, on_failure=lambda error: print(error, file=sys.stderr)),
+            ):
+                for cell_work in asking:
+                    cell_work.generate(server)
+        # The judged ones last: a judge that fails costs no other cell its grades.
+        todo.sort(key=lambda w: w.judge is not None)
+        with judge or nullcontext():
+            states = [cell_work.grade() for cell_work in todo]
     except (HarnessError, OSError) as error:
         _record_failure(todo, error)
         raise
@@ -70,22 +95,45 @@ def model_folder(run: RunPaths, spec: Spec, checkpoint: str) -> Path | None:
     if checkpoint != BASE:
         folder = checkpoints_dir(run) / checkpoint
         return folder if read_marker(folder) is not None else None
-    folder = Path(spec.train.model_name)
-    if folder.is_dir():
-        return folder
+    return _local(spec.train.model_name)
+
+
+def _local(model: str) -> Path:
+    if Path(model).is_dir():
+        return Path(model)
     from huggingface_hub import snapshot_download
 
-    return Path(snapshot_download(spec.train.model_name))
+    return Path(snapshot_download(model))
 
 
-def serve_request(run: RunPaths, spec: Spec, site: Site, cell: Cell, model: Path) -> ServeRequest:
-    """What is asked of the server of a task."""
+def served_folder(site: Site, model: Path) -> Path:
+    """What the server loads: the model itself, or a LoRA checkpoint merged into its base.
+
+    Merged once for all tasks, in the role `train`'s environment, which has PEFT and torch.
+    Raises CommandError when it cannot be merged.
+    """
+    if not is_adapter(model):
+        return model
+    print(
+        f"{model.name}: its adapter is merged into the base model, or another task does", flush=True
+    )
+    base = read_json(model / ADAPTER_CONFIG).get("base_model_name_or_path")
+    argv = ["python", "-m", "harness.compute.train.merge", str(model)]
+    argv = _wrapper(site, "train", [str(PROJECT_ROOT), str(model), str(base)])(argv)
+    env = {**os.environ, "PYTHONPATH": f"{PROJECT_ROOT}:{os.environ.get('PYTHONPATH', '')}"}
+    return Path(call(argv, timeout=_MERGE_S, env=env).splitlines()[-1])
+
+
+def serve_request(
+    run: RunPaths, spec: Spec, site: Site, cell: Cell, model: Path, served: Path
+) -> ServeRequest:
+    """What is asked of the server of a task: a model by its identity, from the folder `served`."""
     evaluation = _evaluation(spec)
     server = evaluation.server
     sampling = evaluation.sampling
     return ServeRequest(
         engine=server.engine,
-        model=str(model),
+        model=str(served),
         served_name=f"{run.name}/{cell.checkpoint}@{fingerprint(model)}",
         tensor_parallel=server.tensor_parallel,
         data_parallel=server.data_parallel,
@@ -98,14 +146,42 @@ def serve_request(run: RunPaths, spec: Spec, site: Site, cell: Cell, model: Path
         extra_flags=server.flags,
         preferred_port=server.port,
         ready_timeout_s=server.ready_timeout_minutes * 60,
-        wrap=_wrapper(site, server.engine, [str(run.root), str(PROJECT_ROOT), str(model)]),
+        wrap=_wrapper(site, server.engine, [str(run.root), str(PROJECT_ROOT), str(served)]),
         log_path=run.cell(cell.checkpoint, cell.benchmark).server_log,
         probe_body={
             "temperature": sampling.temperature,
             "top_p": sampling.top_p,
-            **_request_body(evaluation, model),
+            **(_request_body(evaluation, model) if sampling.temperature else {}),
         },
     )
+
+
+def _judge(run: RunPaths, spec: Spec, site: Site, cells: tuple[Cell, ...]) -> Judge | None:
+    """The judge of the cells that need one; a judge of our own is served when it is asked."""
+    judged = [c for c in cells if BENCHMARKS[c.benchmark].needs_judge]
+    if not judged:
+        return None
+    asked = _evaluation(spec).judge
+    if asked is None or asked.serve is None:
+        return judge_of(asked)
+    model, server = _local(asked.serve.model), asked.serve.server
+    request = ServeRequest(
+        engine=server.engine,
+        model=str(model),
+        served_name=f"{model.name}@{fingerprint(model)}",
+        tensor_parallel=server.tensor_parallel,
+        data_parallel=server.data_parallel,
+        max_model_len=server.max_model_len,
+        dtype=server.dtype,
+        gpu_memory_utilization=server.gpu_memory_utilization,
+        reasoning_parser=server.reasoning_parser,
+        extra_flags=server.flags,
+        preferred_port=server.port,
+        ready_timeout_s=server.ready_timeout_minutes * 60,
+        wrap=_wrapper(site, server.engine, [str(run.root), str(PROJECT_ROOT), str(model)]),
+        log_path=run.cell(judged[0].checkpoint, judged[0].benchmark).judge_log,
+    )
+    return judge_of(asked, request.served_name, lambda: serve(request))
 
 
 def _wrapper(site: Site, role: Role, mounts: list[str]) -> Callable[[list[str]], list[str]]:
@@ -149,8 +225,9 @@ def _cell_works(
 
 def _request_body(evaluation: EvaluationSpec, model: Path) -> dict[str, Any]:
     """`transformers serve` (5.23) leaves sampling off unless the model's own configuration has it
-    on, whatever temperature a request names: so each request carries the configuration."""
-    if evaluation.server.engine != "transformers" or evaluation.sampling.temperature == 0:
+    on, whatever temperature a request names: so each request that samples carries the
+    configuration."""
+    if evaluation.server.engine != "transformers":
         return {}
     file = model / "generation_config.json"
     own = read_json(file) if file.is_file() else {}

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
+from importlib.util import find_spec
+from typing import Any
 
 import torch
 from trl import SFTConfig, TrlParser
 
+from harness.config.lora import LEARNING_RATE, LORA_DEFAULTS, LORA_LEARNING_RATE
 from harness.errors import UserError
 
 
@@ -41,13 +44,48 @@ class ScriptArguments:
     expected_world_size: int | None = field(
         default=None, metadata={"help": "Fail unless so many processes train together."}
     )
+    parallelism: str | None = field(
+        default=None,
+        metadata={
+            "help": "Fail unless the launcher's configuration says ddp, fsdp2, zero2 or zero3."
+        },
+    )
+    use_peft: bool = field(
+        default=False, metadata={"help": "Train a LoRA adapter; learning_rate is then 1e-4."}
+    )
+    lora_r: int | None = field(default=None, metadata={"help": "Rank (16)."})
+    lora_alpha: int | None = field(default=None, metadata={"help": "Scale is alpha / r (32)."})
+    lora_dropout: float | None = field(default=None, metadata={"help": "Dropout (0.05)."})
+    lora_target_modules: list[str] | None = field(
+        default=None, metadata={"help": "Names of linear layers (all-linear)."}
+    )
+    lora_modules_to_save: list[str] | None = field(
+        default=None, metadata={"help": "Modules that are trained whole (none)."}
+    )
+    lora_target_parameters: list[str] | None = field(
+        default=None, metadata={"help": "Parameters outside linear layers (none)."}
+    )
+    use_rslora: bool = field(default=False, metadata={"help": "Scale by alpha / sqrt(r)."})
+    use_dora: bool = field(default=False, metadata={"help": "Weight-decomposed LoRA."})
+
+    def __post_init__(self) -> None:
+        given = [name for name in LORA_DEFAULTS if getattr(self, name) not in (None, False)]
+        if given and not self.use_peft:
+            raise UserError(f"{', '.join(given)} without use_peft: add --use_peft")
 
 
 @dataclass
 class TrainingConfig(SFTConfig):  # type: ignore[misc]
     """SFTConfig with one name for activation checkpointing, and no silent training on CPU."""
 
+    learning_rate: float | None = field(
+        default=None, metadata={"help": "Peak learning rate (2e-5; with --use_peft 1e-4)."}
+    )
+
     def __post_init__(self) -> None:
+        self.learning_rate_given = self.learning_rate is not None
+        if self.learning_rate is None:
+            self.learning_rate = LEARNING_RATE
         # transformers 5.23 renamed the field; setting the old one alone warns on every rank.
         new_name = "activation_checkpointing"
         if new_name in {f.name for f in fields(self)} and getattr(self, new_name) is None:
@@ -72,11 +110,29 @@ def parse(argv: list[str] | None = None) -> tuple[ScriptArguments, TrainingConfi
     """
     parser = TrlParser([ScriptArguments, TrainingConfig], prog="sft.py")
     script, config = parser.parse_args_and_config(argv)
+    if script.use_peft and not config.learning_rate_given:
+        config.learning_rate = LORA_LEARNING_RATE
     if script.model_dtype not in ("float32", "bfloat16", "float16", "auto"):
         raise UserError(
             f"model_dtype: float32, bfloat16, float16 or auto, not {script.model_dtype}"
         )
     return script, config
+
+
+def adapter(script: ScriptArguments) -> Any:
+    """PEFT's LoraConfig for these arguments, by TRL's own rules; None without `use_peft`.
+
+    Raises UserError when PEFT is not installed.
+    """
+    if not script.use_peft:
+        return None
+    if find_spec("peft") is None:
+        raise UserError("use_peft: PEFT is not installed here: pip install peft")
+    from trl import ModelConfig, get_peft_config
+
+    values = {name: getattr(script, name) for name in LORA_DEFAULTS}
+    given = {name: value for name, value in values.items() if value is not None}
+    return get_peft_config(ModelConfig(use_peft=True, **{**LORA_DEFAULTS, **given}))
 
 
 def attention(script: ScriptArguments, config: SFTConfig) -> str | None:

@@ -15,12 +15,14 @@ from typing import Any
 import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from harness.compute.train.state import TrainState, write_state
-from harness.errors import UserError
+from harness.compute.train.state import carried, read_state, write_state
+from harness.errors import TrainingError, TrainingSuperseded, UserError
 from harness.runs.files import utc_now, write_text
 
 _STATE_SECONDS = 10.0
 """Between two writes of an unchanged word; each is synced to disk, which costs a small step."""
+DIVERGED_LOGS = 3
+"""Logged steps in a row without a finite loss and gradient norm, after which training fails."""
 STOP_SIGNALS = (signal.SIGUSR2, signal.SIGTERM)
 
 
@@ -57,19 +59,51 @@ class StopTogether(TrainerCallback):  # type: ignore[misc]
         control: TrainerControl,
         **_: Any,
     ) -> None:
-        if not self._any_rank(args):
+        if not any_rank(self._request.received is not None, args.device):
             return
         self.stopped = True
         control.should_save = True
         control.should_training_stop = True
 
-    def _any_rank(self, args: TrainingArguments) -> bool:
-        told = self._request.received is not None
-        if not torch.distributed.is_initialized():
-            return told
-        flag = torch.tensor([int(told)], device=args.device)
-        torch.distributed.all_reduce(flag, op=torch.distributed.ReduceOp.MAX)
-        return bool(flag.item())
+
+def any_rank(here: bool, device: torch.device) -> bool:
+    """Whether it is true on any rank; every rank must ask."""
+    if not torch.distributed.is_initialized():
+        return here
+    flag = torch.tensor([int(here)], device=device)
+    torch.distributed.all_reduce(flag, op=torch.distributed.ReduceOp.MAX)
+    return bool(flag.item())
+
+
+class StopDiverged(TrainerCallback):  # type: ignore[misc]
+    """Ends training whose logged loss or gradient norm is NaN or infinite several times running.
+
+    Every rank gets the same averaged numbers, so all of them stop at the same step.
+    """
+
+    def __init__(self) -> None:
+        self._in_a_row = 0
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, Any] | None = None,
+        **_: Any,
+    ) -> None:
+        if not logs or "loss" not in logs:
+            return
+        numbers = {name: logs[name] for name in ("loss", "grad_norm") if logs.get(name) is not None}
+        bad = {name: value for name, value in numbers.items() if not math.isfinite(value)}
+        self._in_a_row = self._in_a_row + 1 if bad else 0
+        if self._in_a_row >= DIVERGED_LOGS:
+            words = ", ".join(f"{name} is {value}" for name, value in bad.items())
+            raise TrainingError(
+                f"training has diverged: {words} at step {state.global_step}, for "
+                f"{self._in_a_row} logged steps running; lower train.learning_rate, or look at "
+                "the data around the first of these steps in train/log.jsonl"
+            )
 
 
 class RunLog(TrainerCallback):  # type: ignore[misc]
@@ -77,7 +111,7 @@ class RunLog(TrainerCallback):  # type: ignore[misc]
 
     def __init__(self, log: Path, state: Path, attempt: str) -> None:
         self._log, self._state_file = log, state
-        self._state = TrainState("running", attempt=attempt)
+        self._state = carried(state, attempt)
         self._started = self._last_time = time.monotonic()
         self._first_step = self._last_step = 0
         self._last_tokens = self._written = 0.0
@@ -95,6 +129,17 @@ class RunLog(TrainerCallback):  # type: ignore[misc]
         if state.is_world_process_zero:
             _drop_steps_after(self._log, state.global_step)
             self._write("running", state)
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        # The sign of life that `status` reads: a run that hangs stops writing.
+        if not state.is_world_process_zero:
+            return
+        if time.monotonic() - self._written >= _STATE_SECONDS:
+            self._write("running", state)
+        elif control.should_save:
+            check_ours(self._state_file, self._state.attempt)
 
     def on_save(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
@@ -117,8 +162,6 @@ class RunLog(TrainerCallback):  # type: ignore[misc]
         with self._log.open("a", encoding="utf-8") as file:
             file.write(json.dumps(entry, allow_nan=False) + "\n")
         print(progress_line(entry, state.max_steps), flush=True)
-        if time.monotonic() - self._written >= _STATE_SECONDS:
-            self._write("running", state)
 
     def finish(self, state: TrainerState, preempted: bool) -> None:
         """Write the last word: complete, or preempted where a stop came before the end."""
@@ -128,6 +171,8 @@ class RunLog(TrainerCallback):  # type: ignore[misc]
         self._write("complete" if ended else "preempted", state)
 
     def _write(self, word: Any, state: TrainerState) -> None:
+        if self._written:
+            check_ours(self._state_file, self._state.attempt)
         self._state = replace(
             self._state, state=word, step=state.global_step, max_steps=state.max_steps
         )
@@ -155,6 +200,18 @@ class RunLog(TrainerCallback):  # type: ignore[misc]
         self._last_time, self._last_step = now, state.global_step
         self._last_tokens = self._last_tokens if tokens is None else float(tokens)
         return entry
+
+
+def check_ours(state_file: Path, attempt: str) -> None:
+    """Raise TrainingSuperseded when another start of this run has taken over.
+
+    Slurm requeues a job whose node it lost; the node may live on and would write on, too.
+    """
+    known = read_state(state_file)
+    if known is not None and known.attempt != attempt:
+        raise TrainingSuperseded(
+            f"{known.attempt} trains this run now: this start ({attempt}) gives up"
+        )
 
 
 def progress_line(entry: dict[str, Any], max_steps: int) -> str:

@@ -1,14 +1,23 @@
-"""From a spec to `accelerate launch`: its configuration, its arguments, its environment. Pure."""
+"""From a spec to `accelerate launch`: its configuration, its arguments, its environment. Pure.
+
+The configuration alone, for `accelerate launch --config_file` by hand:
+
+    python -m harness.compute.train.launch --parallelism fsdp2 --processes 8 > fsdp2.yaml
+"""
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
-from harness.config.train import TrainSpec
+import yaml
+
+from harness.config.lora import LORA_DEFAULTS
+from harness.config.train import Parallelism, TrainSpec
 
 ATTEMPT_VARIABLE = "HARNESS_TRAIN_ATTEMPT"
 """Names one start of the job, in the environment of all its processes."""
@@ -29,14 +38,14 @@ class Node:
 
 
 def accelerate_config(train: TrainSpec, node: Node) -> dict[str, Any]:
-    """The accelerate configuration of this node's launcher.
+    """The accelerate configuration of this node's launcher (fields: accelerate 1.15).
 
-    Two CPU processes need MULTI_GPU here: `--cpu --num_processes 2` runs one, silently
-    (accelerate 1.15). Mixed precision stays with the script, which knows the device.
+    Two CPU processes need MULTI_GPU here: `--cpu --num_processes 2` runs one, silently.
+    Mixed precision stays with the script, which knows the device.
     """
     return {
         "compute_environment": "LOCAL_MACHINE",
-        "distributed_type": "MULTI_GPU" if train.world_size > 1 else "NO",
+        "distributed_type": _DISTRIBUTED_TYPE[train.parallelism] if train.world_size > 1 else "NO",
         "num_machines": node.count,
         "num_processes": train.world_size,
         "machine_rank": node.rank,
@@ -48,7 +57,48 @@ def accelerate_config(train: TrainSpec, node: Node) -> dict[str, Any]:
         "use_cpu": train.use_cpu,
         "main_training_function": "main",
         "debug": False,
+        **_sharding(train),
     }
+
+
+_DISTRIBUTED_TYPE = {
+    "ddp": "MULTI_GPU", "fsdp2": "FSDP", "zero2": "DEEPSPEED", "zero3": "DEEPSPEED",
+}  # fmt: skip
+
+
+def _sharding(train: TrainSpec) -> dict[str, Any]:
+    """How weights are shared, and gathered again for every checkpoint.
+
+    Recomputation of activations stays with the Trainer (`gradient_checkpointing`) in every case:
+    FSDP's own and the Trainer's exclude each other.
+    """
+    if train.parallelism == "fsdp2":
+        return {
+            "fsdp_config": {
+                "fsdp_version": 2,
+                "fsdp_reshard_after_forward": True,
+                "fsdp_auto_wrap_policy": "TRANSFORMER_BASED_WRAP",
+                # Sharded would leave no Hugging Face weights in a checkpoint.
+                "fsdp_state_dict_type": "FULL_STATE_DICT",
+                "fsdp_cpu_ram_efficient_loading": True,
+                "fsdp_offload_params": False,
+                "fsdp_activation_checkpointing": False,
+            }
+        }
+    if train.parallelism in ("zero2", "zero3"):
+        return {
+            "deepspeed_config": {
+                "zero_stage": int(train.parallelism[-1]),
+                "zero3_init_flag": train.parallelism == "zero3",
+                # Else a checkpoint holds shards only.
+                "zero3_save_16bit_model": train.parallelism == "zero3",
+                "offload_optimizer_device": "none",
+                "offload_param_device": "none",
+                # srun starts every node's launcher; pdsh over ssh would be DeepSpeed's own way.
+                "deepspeed_multinode_launcher": "standard",
+            }
+        }
+    return {}
 
 
 def script_arguments(
@@ -80,9 +130,13 @@ def script_arguments(
         "seed": train.seed,
         "report_to": list(train.report_to) or "none",
         "use_cpu": train.use_cpu,
+        "parallelism": train.parallelism,
         "run_dir": str(run_dir),
         "expected_world_size": train.world_size,
     }
+    if train.use_peft:
+        lora = {name: getattr(train, name) for name in LORA_DEFAULTS}
+        arguments |= {"use_peft": True, **{k: v for k, v in lora.items() if v is not None}}
     if template is not None:
         arguments["chat_template_path"] = str(template)
     if train.eos_token is not None:
@@ -119,3 +173,25 @@ def environment(
     # One thread each is torchrun's default, which starves CPU training and tokenising.
     result.setdefault("OMP_NUM_THREADS", str(max(1, cores // train.processes_per_node)))
     return result
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Print an accelerate configuration for one machine."""
+    parser = argparse.ArgumentParser(
+        prog="python -m harness.compute.train.launch", description=main.__doc__
+    )
+    choices = get_args(Parallelism)
+    parser.add_argument("--parallelism", choices=choices, default="ddp")
+    parser.add_argument("--processes", type=int, default=8, help="GPUs (8)")
+    given = parser.parse_args(argv)
+    if given.processes < (1 if given.parallelism == "ddp" else 2):
+        parser.error(f"--processes {given.processes} is too few for {given.parallelism}")
+    train = TrainSpec(
+        model_name="-", dataset_name="-",
+        parallelism=given.parallelism, gpus_per_node=given.processes,
+    )  # fmt: skip
+    print(yaml.safe_dump(accelerate_config(train, Node()), sort_keys=False), end="")
+
+
+if __name__ == "__main__":
+    main()

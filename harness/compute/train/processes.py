@@ -1,8 +1,13 @@
-"""A child that trains: told to save by signals, watched, and never left behind."""
+"""A child that trains: told to save by signals, watched, and never left behind.
+
+The launcher runs below the same supervisor that guards servers (serve/supervisor.py): however the
+job dies, kill -9 included, the supervisor sees it and ends every process below itself.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import json
 import signal
 import subprocess
 import sys
@@ -14,7 +19,9 @@ from pathlib import Path
 
 import psutil
 
-from harness.compute.train.launch import ATTEMPT_VARIABLE
+from harness.compute.serve import supervisor
+from harness.compute.train.launch import ATTEMPT_VARIABLE, SHUTDOWN_SECONDS
+from harness.errors import TrainingError
 
 TAIL_LINES = 40
 _POLL_SECONDS = 0.5
@@ -24,14 +31,35 @@ _KILL_AFTER_SECONDS = 5.0
 class Launcher:
     """A running `accelerate launch`, whose workers live in process sessions of their own."""
 
-    def __init__(self, process: subprocess.Popen[str], attempt: str) -> None:
-        self._process, self._attempt = process, attempt
+    def __init__(
+        self, supervised: subprocess.Popen[str], argv: Sequence[str], attempt: str
+    ) -> None:
+        self._process, self._attempt = supervised, attempt
         self._told: set[psutil.Process] = set()
         self.stop_signal: int | None = None
         """The first signal that asked to stop."""
         self.tail: deque[str] = deque(maxlen=TAIL_LINES)
         self._reader = threading.Thread(target=self._copy_output, daemon=True)
         self._reader.start()
+        self._pid = self._start(argv)
+
+    def _start(self, argv: Sequence[str]) -> int:
+        """Give the supervisor its order; returns the launcher's process id."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        order = {
+            "argv": list(argv), "log": "/dev/stderr", "secrets": [], "remove": [],
+            "grace_s": SHUTDOWN_SECONDS,
+        }  # fmt: skip
+        answer: dict[str, object] = {}
+        with contextlib.suppress(OSError, ValueError):
+            self._process.stdin.write(json.dumps(order) + "\n")
+            self._process.stdin.flush()
+            answer = json.loads(self._process.stdout.readline())
+        if not isinstance(answer.get("pid"), int):
+            reason = answer.get("error", "its supervisor died")
+            raise TrainingError(f"the launcher cannot be started: {reason}")
+        return int(str(answer["pid"]))
 
     @property
     def stop_requested(self) -> bool:
@@ -46,14 +74,24 @@ class Launcher:
         """Wait until the launcher has ended; returns its exit code, which proves little."""
         while True:
             try:
-                return self._process.wait(timeout=_POLL_SECONDS)
+                supervisor_code = self._process.wait(timeout=_POLL_SECONDS)
             except subprocess.TimeoutExpired:
                 if self.stop_requested:
                     self._tell_workers()  # some may have started since
+                continue
+            assert self._process.stdout is not None
+            for line in self._process.stdout.read().splitlines():
+                code = json.loads(line).get("code")
+                # Told to stop, the supervisor may not have learned the launcher's own code.
+                return int(code) if code is not None else -signal.SIGTERM
+            return supervisor_code
 
     def close(self) -> list[int]:
         """End whatever is left of this attempt, on this machine; returns those process ids."""
         left = survivors(self._attempt)
+        assert self._process.stdin is not None
+        with contextlib.suppress(OSError):
+            self._process.stdin.close()  # the supervisor's sign to stop
         for process in left:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.terminate()
@@ -70,14 +108,14 @@ class Launcher:
     def _tell_workers(self) -> None:
         """USR2 to each worker once, never to the launcher, which would die of it."""
         with contextlib.suppress(psutil.NoSuchProcess):
-            for worker in psutil.Process(self._process.pid).children():
+            for worker in psutil.Process(self._pid).children():
                 if worker not in self._told:
                     worker.send_signal(signal.SIGUSR2)
                     self._told.add(worker)
 
     def _copy_output(self) -> None:
-        assert self._process.stdout is not None
-        for line in self._process.stdout:
+        assert self._process.stderr is not None
+        for line in self._process.stderr:
             self.tail.append(line.rstrip("\n"))
             sys.stdout.write(line)
             sys.stdout.flush()
@@ -108,10 +146,12 @@ def launched(argv: Sequence[str], environment: Mapping[str, str], cwd: Path) -> 
     handlers = {}
     try:
         process = subprocess.Popen(
-            list(argv), env=dict(environment), cwd=cwd, text=True, errors="replace",
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, bufsize=1,
+            [sys.executable, "-I", supervisor.__file__],
+            env=dict(environment), cwd=cwd, text=True, errors="replace", bufsize=1,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            start_new_session=True,
         )  # fmt: skip
-        launcher = Launcher(process, environment[ATTEMPT_VARIABLE])
+        launcher = Launcher(process, argv, environment[ATTEMPT_VARIABLE])
         for number in (signal.SIGUSR2, signal.SIGTERM):
             handlers[number] = signal.signal(number, launcher.request_stop)
     finally:

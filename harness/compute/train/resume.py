@@ -9,7 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import UserError
-from harness.runs.checkpoints import complete_checkpoints, read_marker
+from harness.runs.checkpoints import (
+    complete_checkpoints,
+    is_adapter,
+    is_resumable,
+    read_marker,
+)
 from harness.runs.paths import checkpoint_step
 
 
@@ -23,6 +28,7 @@ class BatchFacts:
     seed: int
     max_length: int | None
     packing: bool
+    parallelism: str = "ddp"
 
 
 def set_aside_incomplete(folder: Path) -> list[Path]:
@@ -42,15 +48,26 @@ def set_aside_incomplete(folder: Path) -> list[Path]:
 
 
 def newest_complete(folder: Path) -> Path | None:
-    """The marked checkpoint of the highest step; None when there is none."""
-    return next(reversed(complete_checkpoints(folder).values()), None)
+    """The marked checkpoint of the highest step that can be resumed from; None when there is none.
+
+    Without its optimizer state the Trainer would go on from a pruned one, silently wrong.
+    """
+    marked = reversed(complete_checkpoints(folder).values())
+    return next((path for path in marked if is_resumable(path)), None)
 
 
-def check_resumable(checkpoint: Path, facts: BatchFacts) -> None:
-    """Raise UserError when a checkpoint was trained with another batch or world size.
+def check_resumable(checkpoint: Path, facts: BatchFacts, use_peft: bool = False) -> None:
+    """Raise UserError when a checkpoint was trained with another batch, world size or parallelism.
 
     Data order and optimizer state would no longer fit each other, silently.
     """
+    if is_adapter(checkpoint) != use_peft:
+        kinds = "an adapter", "a whole model"
+        has, wants = kinds if is_adapter(checkpoint) else reversed(kinds)
+        raise UserError(
+            f"{checkpoint}: cannot be resumed: it holds {has}, use_peft: {str(use_peft).lower()} "
+            f"trains {wants}\nGive the same use_peft again, or start a new run (another output_dir)."
+        )
     marker = read_marker(checkpoint) or {}
     now = asdict(facts)
     changed = [

@@ -16,6 +16,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -24,10 +25,18 @@ import transformers
 from transformers import AutoTokenizer
 from trl.chat_template_utils import has_generation_markers
 
-from harness.compute.train.arguments import ScriptArguments, TrainingConfig, attention, parse
-from harness.compute.train.callbacks import RunLog, StopRequest, StopTogether
+from harness.compute.train.arguments import (
+    ScriptArguments,
+    TrainingConfig,
+    adapter,
+    attention,
+    parse,
+)
+from harness.compute.train.callbacks import RunLog, StopDiverged, StopRequest, StopTogether
 from harness.compute.train.data import open_rows
 from harness.compute.train.launch import ATTEMPT_VARIABLE
+from harness.compute.train.parallel import check_parallelism, prepare_sharding
+from harness.compute.train.record import record
 from harness.compute.train.resume import (
     check_resumable,
     is_finished,
@@ -35,9 +44,9 @@ from harness.compute.train.resume import (
     set_aside_incomplete,
 )
 from harness.compute.train.rows import tokenised_rows
-from harness.compute.train.state import TrainState, write_state
+from harness.compute.train.state import carried, write_state
 from harness.compute.train.trainer import CheckpointingTrainer, barrier, batch_facts
-from harness.errors import HarnessError, TrainingError, UserError
+from harness.errors import HarnessError, TrainingError, TrainingSuperseded, UserError
 from harness.runs.checkpoints import read_marker
 from harness.runs.paths import RunPaths, checkpoint_step
 
@@ -51,6 +60,9 @@ def train(
     """
     say = print if config.process_index == 0 else _quiet
     check_world(script, config)
+    parallelism = prepare_sharding(config, script.use_peft)
+    if script.parallelism not in (None, parallelism):
+        raise TrainingError(f"{script.parallelism} was planned, the launcher says {parallelism}")
     check_template(script, config)
     output = Path(config.output_dir)
     state_file, log_file = run_files(script, config)
@@ -62,7 +74,7 @@ def train(
     barrier()
     checkpoint = newest_complete(output)
     if checkpoint is not None:
-        check_resumable(checkpoint, batch_facts(config))
+        check_resumable(checkpoint, batch_facts(config), script.use_peft)
         if is_finished(checkpoint, config.max_steps, config.num_train_epochs):
             say(f"{checkpoint.name} is the last one: nothing is left to train")
             if config.process_index == 0:
@@ -70,6 +82,8 @@ def train(
             return
         say(f"going on from {checkpoint.name}")
 
+    # The arguments as given: below, and in the Trainer, some are filled in.
+    facts = record(script, config, template=template_text(script, config))
     raw = open_rows(script.dataset_name, script.dataset_split)
     tokenised = tokenised_rows(script, config, request, argv)
     if tokenised is None:
@@ -78,7 +92,8 @@ def train(
         say("told to stop before the first step")
         return
     say(f"training on {len(tokenised):,} sequences; {config.world_size} processes on "
-        f"{config.device.type}{', bfloat16 mixed precision' if config.bf16 else ''}")  # fmt: skip
+        f"{config.device.type}{', bfloat16 mixed precision' if config.bf16 else ''}, "
+        f"{parallelism}")  # fmt: skip
     config.model_init_kwargs = {
         **(config.model_init_kwargs or {}),
         "dtype": script.model_dtype,
@@ -90,13 +105,17 @@ def train(
         args=config,
         train_dataset=raw,
         tokenised=tokenised,
-        callbacks=[stop, log],
+        callbacks=[stop, log, StopDiverged()],
+        peft_config=adapter(script),
         on_checkpoint=release_hook(script),
+        facts=facts,
     )
+    check_parallelism(trainer.accelerator, parallelism)
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     barrier()
     if config.process_index == 0:
         log.finish(trainer.state, preempted=stop.stopped)
+    barrier()  # no rank, and no node, ends before the state says how
     say(f"stopped at step {trainer.state.global_step}" if stop.stopped else "training is done")
     trainer.end()  # trackers and the process group
 
@@ -130,6 +149,14 @@ def check_template(script: ScriptArguments, config: TrainingConfig) -> None:
         )
 
 
+def template_text(script: ScriptArguments, config: TrainingConfig) -> str | None:
+    """The chat template that is trained with, and saved in each checkpoint."""
+    if config.chat_template_path is not None:
+        return Path(config.chat_template_path).read_text(encoding="utf-8")
+    text = AutoTokenizer.from_pretrained(script.model_name).chat_template
+    return text if isinstance(text, str) else None
+
+
 def run_files(script: ScriptArguments, config: TrainingConfig) -> tuple[Path, Path]:
     """Where the state and the log go: the run folder, or beside the checkpoints."""
     if script.run_dir:
@@ -139,26 +166,35 @@ def run_files(script: ScriptArguments, config: TrainingConfig) -> tuple[Path, Pa
     return output / "state.json", output / "log.jsonl"
 
 
-def release_hook(script: ScriptArguments) -> partial[bool] | None:
-    """What to call for a complete checkpoint: its evaluation may start."""
-    if not script.run_dir:
-        return None
+def release_hook(script: ScriptArguments) -> partial[None] | None:
+    """What to call for a complete checkpoint: its evaluation may start, older ones may go."""
+    return partial(_release, script.run_dir) if script.run_dir else None
+
+
+def _release(run_dir: str, step: int) -> None:
+    from harness.results.prune import prune_reported
     from harness.scheduling.release import release_checkpoint
 
-    return partial(release_checkpoint, script.run_dir)
+    try:
+        release_checkpoint(run_dir, step)
+    finally:
+        prune_reported(RunPaths(Path(run_dir)))
 
 
 def write_finished(state_file: Path, checkpoint: Path, attempt: str) -> None:
     """State of a run that had nothing left to do."""
     marker = read_marker(checkpoint) or {}
     step = checkpoint_step(checkpoint.name) or 0
-    write_state(state_file, TrainState("complete", step, marker.get("max_steps"), attempt))
+    known = carried(state_file, attempt)
+    planned = marker.get("max_steps")
+    write_state(state_file, replace(known, state="complete", step=step, max_steps=planned))
 
 
 def write_stopped(state_file: Path, checkpoint: Path | None, attempt: str) -> None:
     """State of a run that was told to stop before its first step."""
     step = checkpoint_step(checkpoint.name) if checkpoint else 0
-    write_state(state_file, TrainState("preempted", step or 0, None, attempt))
+    known = carried(state_file, attempt)
+    write_state(state_file, replace(known, state="preempted", step=step or 0, max_steps=None))
 
 
 def _quiet(*_: object) -> None:
@@ -174,6 +210,7 @@ def main(argv: list[str] | None = None) -> int:
     except HarnessError as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
         return error.exit_code
+    config.logging_nan_inf_filter = False  # it would log an average in the place of NaN
     config.disable_tqdm = True  # a job's log is no terminal; RunLog prints whole lines
     datasets.disable_progress_bars()
     transformers.utils.logging.disable_progress_bar()
@@ -192,8 +229,11 @@ def main(argv: list[str] | None = None) -> int:
 def record_failure(state_file: Path, error: Exception) -> None:
     """Leave the reason where the job looks for it."""
     text = str(error) if isinstance(error, HarnessError) else f"{type(error).__name__}: {error}"
-    attempt = os.environ.get(ATTEMPT_VARIABLE, "")
-    write_state(state_file, TrainState("failed", attempt=attempt, error=text))
+    if isinstance(error, TrainingSuperseded):
+        return  # the state is another's now
+    known = carried(state_file, os.environ.get(ATTEMPT_VARIABLE, ""))
+    final = isinstance(error, HarnessError)
+    write_state(state_file, replace(known, state="failed", error=text, final=final))
 
 
 if __name__ == "__main__":

@@ -29,7 +29,17 @@ class TrainState:
     attempt: str = ""
     """Which start of the job wrote this; a restart has another."""
     error: str | None = None
-    """Why it failed."""
+    """Why it failed, or what it was restarted after."""
+    final: bool = False
+    """Failed in a way that trying again cannot cure: a wrong input, a diverged loss."""
+    restarts: int = 0
+    """Automatic restarts of this job after a crash; preemptions and time limits do not count."""
+
+
+def carried(path: Path, attempt: str) -> TrainState:
+    """What is known of this attempt already, from whoever wrote it before; else a fresh state."""
+    known = read_state(path)
+    return known if known and known.attempt == attempt else TrainState("running", attempt=attempt)
 
 
 def write_state(path: Path, state: TrainState) -> None:

@@ -13,46 +13,68 @@ from datasets import Dataset
 from transformers import PreTrainedTokenizerBase, PrinterCallback
 from trl import SFTTrainer
 
+from harness.compute.train.callbacks import any_rank
+from harness.compute.train.end_token import template_end_token, with_end_token
+from harness.compute.train.parallel import launched_parallelism
 from harness.compute.train.resume import BatchFacts
+from harness.compute.train.weights import check_whole, trained_elements
 from harness.errors import HarnessError, TrainingError
 from harness.runs.checkpoints import mark_complete
 from harness.runs.files import read_json
 from harness.runs.paths import checkpoint_name
 
-_PROBE = "PROBE"
-
 
 class CheckpointingTrainer(SFTTrainer):  # type: ignore[misc]
-    """Marks each checkpoint once every rank has written its part, then says so."""
+    """Marks each checkpoint once every rank has written its part, then says so.
+
+    `facts` go into each marker beside the trainer's own.
+    """
 
     def __init__(
         self,
         *args: Any,
         tokenised: Dataset,
         on_checkpoint: Callable[[int], object] | None = None,
+        facts: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
         self._tokenised = tokenised
         super().__init__(*args, **kwargs)
         self.remove_callback(PrinterCallback)  # RunLog prints the same, once
         self._on_checkpoint = on_checkpoint
+        self._facts = facts or {}
         self._end_token = stop_at_template_end(self.model, self.processing_class)
+        self._elements = trained_elements(self.model)
+        self._adapter = hasattr(self.model, "peft_config")
+        self._dtype = str(self.model.dtype).removeprefix("torch.")
 
     def batch_facts(self) -> BatchFacts:
         """What a resumed run must have in common with this one."""
         return batch_facts(self.args)
 
-    def _prepare_dataset(self, *_: Any, **__: Any) -> Dataset:
-        """tokenise.py has done it, by SFTTrainer's own method."""
+    def _prepare_dataset(self, dataset: Any, *args: Any) -> Dataset:
+        """What tokenise.py has made, by SFTTrainer's own method, of the rows to train on."""
+        if args[-1] != "train":
+            return super()._prepare_dataset(dataset, *args)
         return self._tokenised
 
+    def _maybe_log_save_evaluate(self, tr_loss: torch.Tensor, *args: Any, **kwargs: Any) -> None:
+        logs = self.control.should_log
+        super()._maybe_log_save_evaluate(tr_loss, *args, **kwargs)
+        if logs:
+            tr_loss.zero_()  # the Trainer subtracts it from itself, and NaN - NaN stays NaN
+
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        check_finite(self.model, self.state.global_step, self.args.device)
         super()._save_checkpoint(model, trial)
         self.accelerator.wait_for_everyone()
         if not self.accelerator.is_main_process:
             return
         step = self.state.global_step
         checkpoint = Path(self.args.output_dir) / checkpoint_name(step)
+        if self._adapter:  # PEFT saves none; the merged model needs it
+            self.accelerator.unwrap_model(self.model).generation_config.save_pretrained(checkpoint)
+        check_whole(checkpoint, self._elements)
         check_stops(checkpoint, self._end_token)
         # A checkpoint made by an interruption is for resuming; only planned ones are evaluated.
         planned = step % int(self.args.save_steps) == 0 or step >= self.state.max_steps
@@ -61,7 +83,9 @@ class CheckpointingTrainer(SFTTrainer):  # type: ignore[misc]
             **asdict(self.batch_facts()),
             max_steps=self.state.max_steps,
             num_train_epochs=self.args.num_train_epochs,
+            dtype=self._dtype,
             planned=planned,
+            **self._facts,
         )
         print(f"checkpoint-{step} is complete", flush=True)
         if planned and self._on_checkpoint is not None:
@@ -79,6 +103,17 @@ class CheckpointingTrainer(SFTTrainer):  # type: ignore[misc]
                   flush=True)  # fmt: skip
 
 
+def check_finite(model: torch.nn.Module, step: int, device: torch.device) -> None:
+    """Raise TrainingError on every rank when any rank holds a weight that is NaN or infinite."""
+    shards = [p.to_local() if hasattr(p, "to_local") else p for p in model.parameters()]
+    bad = [~torch.isfinite(shard.detach()).all() for shard in shards if shard.numel()]
+    if any_rank(bool(torch.stack(bad).any()) if bad else False, device):
+        raise TrainingError(
+            f"weights are NaN or infinite at step {step}: no checkpoint is written; "
+            "lower train.learning_rate, or look at the data around this step"
+        )
+
+
 def batch_facts(args: Any) -> BatchFacts:
     """The facts in an SFTConfig."""
     return BatchFacts(
@@ -88,22 +123,8 @@ def batch_facts(args: Any) -> BatchFacts:
         seed=args.seed,
         max_length=args.max_length,
         packing=args.packing,
+        parallelism=launched_parallelism(),
     )
-
-
-def template_end_token(tokenizer: PreTrainedTokenizerBase) -> int | None:
-    """Id of the token that ends an assistant's turn in the chat template; None without one.
-
-    It is the first special or added token after the content of a probe's last turn.
-    """
-    if not tokenizer.chat_template:
-        return None
-    probe = [{"role": "user", "content": "Q"}, {"role": "assistant", "content": _PROBE}]
-    text = tokenizer.apply_chat_template(probe, tokenize=False)
-    tail = str(text).rpartition(_PROBE)[2]
-    special = {*tokenizer.all_special_ids, *tokenizer.added_tokens_decoder}
-    ids = tokenizer(tail, add_special_tokens=False)["input_ids"]
-    return next((i for i in ids if i in special), None)
 
 
 def stop_at_template_end(model: Any, tokenizer: PreTrainedTokenizerBase) -> int | None:
@@ -115,9 +136,8 @@ def stop_at_template_end(model: Any, tokenizer: PreTrainedTokenizerBase) -> int 
     if end is None:
         return None
     known = model.generation_config.eos_token_id
-    known = [] if known is None else [known] if isinstance(known, int) else list(known)
-    if end not in known:
-        model.generation_config.eos_token_id = [end, *known]
+    if end not in with_end_token(known, None):
+        model.generation_config.eos_token_id = with_end_token(known, end)
         # Else generate() may take the model config's single token again.
         model.generation_config._from_model_config = False
     return end

@@ -20,6 +20,11 @@ import yaml
 pytest.importorskip("trl", reason="TRL is not installed")
 
 from harness.compute.train.processes import survivors
+from harness.config.load import load_spec
+from harness.config.spec import Spec
+from harness.config.train import TrainSpec
+from harness.preflight.check import resolve_spec
+from harness.preflight.rivals import check_output
 from harness.runs.checkpoints import complete_checkpoints, read_marker
 from harness.runs.files import read_json
 from harness.runs.paths import RunPaths, tokenised_cache
@@ -138,6 +143,22 @@ def test_every_planned_checkpoint_is_marked(finished: tuple[RunPaths, str]) -> N
         assert marker["world_size"] == 2
         assert (marker["step"], marker["max_steps"], marker["planned"]) == (step, 4, True)
         assert (path / "rng_state_1.pth").is_file()
+
+
+def test_a_marker_tells_the_configuration_to_the_check(finished: tuple[RunPaths, str]) -> None:
+    paths, _ = finished
+    spec = load_spec(paths.spec).train
+    there = resolved({**spec.model_dump(), "output_dir": str(paths.checkpoints)})
+    (same,) = check_output(there, 4)
+    assert (same.level, "nothing is left to train" in same.message) == ("warning", True)
+    (other,) = check_output(there.model_copy(update={"learning_rate": 1.0}), 4)
+    assert "learning_rate: 2e-05 -> 1.0" in other.message
+    assert other.message.count("->") == 1
+
+
+def resolved(train: dict[str, Any]) -> TrainSpec:
+    spec = Spec.model_validate({"name": "tiny", "train": train})
+    return resolve_spec(spec).train
 
 
 def test_every_checkpoint_stops_at_the_templates_end_token(finished: tuple[RunPaths, str]) -> None:

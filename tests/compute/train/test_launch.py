@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+import yaml
+
 from harness.compute.train.launch import (
     ATTEMPT_VARIABLE,
     Node,
     accelerate_config,
     command,
     environment,
+    main,
     script_arguments,
 )
+from harness.config.lora import LORA_DEFAULTS
 from harness.config.train import TrainSpec
 
 GPUS = TrainSpec(model_name="m", dataset_name="d", nodes=2, gpus_per_node=4)
@@ -38,12 +43,24 @@ def test_one_gpu_needs_no_process_group() -> None:
 
 def test_every_argument_of_the_standard_command_reaches_the_script() -> None:
     arguments = script_arguments(GPUS, Path("/r"), Path("/o"), Path("/t.jinja"))
-    elsewhere = {"nodes", "gpus_per_node", "time_limit", "eos_token", "sft"}
+    elsewhere = {"nodes", "gpus_per_node", "cpu_processes", "time_limit", "eos_token", "sft"}
+    elsewhere |= {"max_restarts", "keep_checkpoints", "best_metric", "prune"}
+    elsewhere |= {"use_peft", *LORA_DEFAULTS}
     assert set(TrainSpec.model_fields) - elsewhere <= set(arguments)
+    assert not {"use_peft", *LORA_DEFAULTS} & set(arguments)
     assert arguments["expected_world_size"] == 8
     assert arguments["max_steps"] == -1
     assert arguments["report_to"] == "none"
     assert "eos_token" not in arguments
+
+
+def test_lora_reaches_the_script_with_its_defaults() -> None:
+    lora = TrainSpec(model_name="m", dataset_name="d", use_peft=True, lora_r=8)
+    arguments = script_arguments(lora, Path("/r"), Path("/o"), None)
+    assert arguments["use_peft"] is True
+    assert (arguments["lora_r"], arguments["lora_alpha"]) == (8, 32)
+    assert arguments["lora_target_modules"] == "all-linear"
+    assert arguments["learning_rate"] == 1e-4
 
 
 def test_a_template_of_the_model_itself_is_not_an_argument() -> None:
@@ -73,3 +90,14 @@ def test_environment_leaves_the_users_threads_and_gpus_alone() -> None:
     assert env["OMP_NUM_THREADS"] == "3"
     assert "CUDA_VISIBLE_DEVICES" not in env
     assert "ACCELERATE_USE_CPU" not in env
+
+
+def test_the_configuration_for_launching_by_hand_is_the_jobs_own(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    main(["--parallelism", "zero3", "--processes", "4"])
+    spec = TrainSpec(model_name="m", dataset_name="d", parallelism="zero3", gpus_per_node=4)
+    assert yaml.safe_load(capsys.readouterr().out) == accelerate_config(spec, Node())
+    with pytest.raises(SystemExit):
+        main(["--parallelism", "fsdp2", "--processes", "1"])
+    assert "too few for fsdp2" in capsys.readouterr().err

@@ -64,12 +64,30 @@ def test_the_same_batch_may_resume(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("change", "text"),
-    [({"world_size": 8}, "world_size was 2, is now 8"), ({"seed": 1}, "seed was 42, is now 1")],
+    [
+        ({"world_size": 8}, "world_size was 2, is now 8"),
+        ({"seed": 1}, "seed was 42, is now 1"),
+        ({"parallelism": "fsdp2"}, "parallelism was ddp, is now fsdp2"),
+    ],
 )
 def test_a_changed_batch_is_refused(tmp_path: Path, change: dict[str, Any], text: str) -> None:
     path = checkpoint(tmp_path, 5, **asdict(FACTS))
     with pytest.raises(UserError, match=text):
         check_resumable(path, replace(FACTS, **change))
+
+
+def test_an_adapter_is_not_resumed_as_a_whole_model_nor_the_other_way(tmp_path: Path) -> None:
+    whole = checkpoint(tmp_path, 5, **asdict(FACTS))
+    with pytest.raises(UserError, match="holds a whole model, use_peft: true trains an adapter"):
+        check_resumable(whole, FACTS, use_peft=True)
+    adapter = tmp_path / "checkpoint-6"
+    adapter.mkdir()
+    (adapter / "adapter_config.json").write_text('{"base_model_name_or_path": "org/m"}')
+    (adapter / "adapter_model.safetensors").write_bytes(b"a")
+    mark_complete(adapter, **asdict(FACTS))
+    check_resumable(adapter, FACTS, use_peft=True)
+    with pytest.raises(UserError, match="holds an adapter, use_peft: false trains a whole model"):
+        check_resumable(adapter, FACTS)
 
 
 def test_finished_means_the_last_step_of_the_same_plan(tmp_path: Path) -> None:

@@ -99,7 +99,7 @@ def _correctness_metrics(
             _add_no_answer(sums, answers)
             for metric, field in _SCORES[kind].items():
                 _add_majority(sums, metric, answers, [float(row[field]) for row in rows])
-    common = _common(entries)
+    common = common_metrics(entries)
     return {
         aggregation: {
             **common,
@@ -138,7 +138,7 @@ def _instruction_metrics(
             "num_instructions": total,
             "average_score": sum(accuracy.values()) / 4,
             **accuracy,
-            **_common(entries),
+            **common_metrics(entries),
         }
     return metrics
 
@@ -183,7 +183,8 @@ def _add_majority(
         sums[f"majority@{k}"]["no_answer"] += not votes
 
 
-def _common(entries: Sequence[Sequence[Row]]) -> dict[str, int]:
+def common_metrics(entries: Sequence[Sequence[Row]]) -> dict[str, int]:
+    """num_entries and, where the rows tell, avg_tokens and gen_seconds; `entries[i]` is item i's rows."""
     common = {"num_entries": len(entries)}
     tokens = sum(
         sum(row.get("num_generated_tokens", 0) for row in rows) / len(rows) for rows in entries

@@ -1,0 +1,32 @@
+"""What ends an assistant's turn, and what a checkpoint's generation config will list. No torch.
+
+The training job and the checks before it ask the same functions, so they cannot disagree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+_PROBE = "PROBE"
+
+
+def template_end_token(tokenizer: Any) -> int | None:
+    """Id of the token that ends an assistant's turn in the chat template; None without one.
+
+    It is the first special or added token after the content of a probe's last turn.
+    """
+    if not tokenizer.chat_template:
+        return None
+    probe = [{"role": "user", "content": "Q"}, {"role": "assistant", "content": _PROBE}]
+    text = tokenizer.apply_chat_template(probe, tokenize=False)
+    tail = str(text).rpartition(_PROBE)[2]
+    special = {*tokenizer.all_special_ids, *tokenizer.added_tokens_decoder}
+    ids = tokenizer(tail, add_special_tokens=False)["input_ids"]
+    return next((i for i in ids if i in special), None)
+
+
+def with_end_token(known: int | Sequence[int] | None, end: int | None) -> list[int]:
+    """`generation_config.eos_token_id` as a list, with an end token in front unless it is there."""
+    ids = [] if known is None else [known] if isinstance(known, int) else list(known)
+    return ids if end is None or end in ids else [end, *ids]

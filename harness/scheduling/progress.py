@@ -1,0 +1,92 @@
+"""How training goes, as the run folder tells it: its state, its last logged step, its sign of life."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from typing import Any
+
+from harness.runs.files import read_json
+from harness.runs.paths import RunPaths
+
+SILENT_SECONDS = 600.0
+"""Without a step for so long, a running training is said to be silent."""
+_TAIL_BYTES = 1 << 16
+_FROM_LOG = ("loss", "grad_norm", "steps_per_second", "tokens_per_second", "remaining_seconds")
+
+
+def read_progress(run: RunPaths) -> dict[str, Any]:
+    """train/state.json with what the last line of train/log.jsonl adds; empty before training.
+
+    Raises ResultError when the state is unreadable.
+    """
+    if not run.train_state.is_file():
+        return {}
+    state = read_json(run.train_state)
+    last = _last_entry(run)
+    return {**{name: last[name] for name in _FROM_LOG if last.get(name) is not None}, **state}
+
+
+def _last_entry(run: RunPaths) -> dict[str, Any]:
+    """The last whole line of the log; it may be cut off by an interruption, or not be there."""
+    try:
+        with run.train_log.open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL_BYTES))
+            lines = file.read().splitlines()
+    except OSError:
+        return {}
+    for line in reversed(lines):
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            continue
+        return entry if isinstance(entry, dict) else {}
+    return {}
+
+
+def seconds_since_update(train: Mapping[str, Any], now: datetime) -> float | None:
+    """Seconds since training last wrote its state; None when that is unknown."""
+    try:
+        written = datetime.strptime(str(train.get("updated")), "%Y-%m-%dT%H:%M:%SZ")
+    except ValueError:
+        return None
+    return (now - written.replace(tzinfo=timezone.utc)).total_seconds()
+
+
+def progress_line(train: Mapping[str, Any], now: datetime) -> str:
+    """`running  step 20/100  loss 1.234  4.1 steps/s  0:01:20 left  updated 3 s ago`."""
+    step, total = train.get("step") or 0, train.get("max_steps")
+    parts = [str(train.get("state")), f"step {step}/{total if total is not None else '?'}"]
+    running = train.get("state") == "running"
+    loss = train.get("loss")
+    if loss is not None:
+        parts.append(f"loss {loss if isinstance(loss, str) else f'{loss:.4g}'}")
+    if running and train.get("steps_per_second") is not None:
+        parts.append(f"{train['steps_per_second']:.3g} steps/s")
+    if running and train.get("remaining_seconds") is not None:
+        parts.append(f"{clock(train['remaining_seconds'])} left")
+    if train.get("restarts"):
+        parts.append(f"restart {train['restarts']}")
+    age = seconds_since_update(train, now)
+    if age is not None:
+        silent = running and age > SILENT_SECONDS
+        parts.append(f"no step for {age / 60:.0f} min" if silent else f"updated {ago(age)}")
+    if train.get("error"):
+        parts.append(str(train["error"]).splitlines()[0])
+    return "  ".join(parts)
+
+
+def clock(seconds: float) -> str:
+    """`0:01:20`."""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02}:{rest:02}"
+
+
+def ago(seconds: float) -> str:
+    """`3 s ago`, `5 min ago`, `4 h ago`, `2 days ago`."""
+    for limit, unit, name in ((120, 1, "s"), (7200, 60, "min"), (172_800, 3600, "h")):
+        if seconds < limit:
+            return f"{max(seconds, 0) / unit:.0f} {name} ago"
+    return f"{seconds / 86_400:.0f} days ago"
