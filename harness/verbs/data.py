@@ -81,7 +81,8 @@ def get(
         print(json.dumps(facts, indent=2))
         return
     counts = ", ".join(f"{split}: {rows:,} rows" for split, rows in facts["rows"].items())
-    print(f"{folder}: {counts}; columns {', '.join(facts['columns'])}")
+    size = f"{facts['bytes'] / 1e6:,.1f} MB"
+    print(f"{folder}: {counts}; columns {', '.join(facts['columns'])}; {size}")
 
 
 @data_app.command()

@@ -32,7 +32,8 @@ def to_messages(row: Mapping[str, Any]) -> list[Turn]:
     elif "prompt" in row and "completion" in row:
         turns = [*_side(row, "prompt", "user"), *_side(row, "completion", "assistant")]
     elif "instruction" in row and "output" in row:
-        asked = "\n\n".join(text for text in (_text(row, "instruction"), row.get("input")) if text)
+        more = "" if row.get("input") is None else _text(row, "input")
+        asked = "\n\n".join(text for text in (_text(row, "instruction"), more) if text)
         turns = [
             {"role": "user", "content": asked},
             {"role": "assistant", "content": _text(row, "output")},
@@ -43,9 +44,19 @@ def to_messages(row: Mapping[str, Any]) -> list[Turn]:
     if not any(turn["role"] == "assistant" for turn in turns):
         raise BadRow("no assistant turn, so nothing to train on")
     for number, turn in enumerate(turns):
+        if not _is_unicode(turn["content"]):
+            raise BadRow(f"turn {number} ({turn['role']}) has half of a surrogate pair (\\ud800…)")
         if turn["role"] in ("user", "assistant") and not turn["content"].strip():
             raise BadRow(f"turn {number} ({turn['role']}) is empty")
     return turns
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _list(row: Mapping[str, Any], field: str) -> list[Any]:

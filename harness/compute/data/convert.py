@@ -9,12 +9,13 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from harness.compute.data.chats import BadRow, to_messages
+from harness.compute.data.replace import check_replaceable, put
 from harness.errors import UserError
 
 SUFFIXES = (".jsonl", ".jsonl.gz", ".json", ".parquet", ".csv")
@@ -48,6 +49,7 @@ def convert(source: Path, target: Path, *, skip_bad: bool, force: bool, report: 
         raise UserError(f"{source}: unknown kind of file; known: {', '.join(SUFFIXES)}")
     if target.exists() and not force:
         raise UserError(f"{target}: exists already; choose another folder, or --force")
+    check_replaceable(target)
     partial = target.parent / f".{target.name}.{os.getpid()}.partial"
     outcome = Outcome()
     try:
@@ -56,9 +58,9 @@ def convert(source: Path, target: Path, *, skip_bad: bool, force: bool, report: 
             raise UserError(_refusal(source, outcome))
         if outcome.rows == 0:
             raise UserError(f"{source}: no row in it can be trained on")
-        if target.exists():
-            shutil.rmtree(target)
-        os.replace(partial / "dataset", target)
+        put(partial / "dataset", target)
+    except OSError as error:
+        raise UserError(f"{target}: cannot be written: {error}") from None
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return outcome
@@ -86,7 +88,8 @@ def _chats(source: Path, kind: str, outcome: Outcome, report: Report) -> Iterato
         except BadRow as reason:
             outcome.bad += 1
             if len(outcome.examples) < _SHOWN:
-                outcome.examples.append(f"{source}:{place}: {reason}")
+                text = str(reason).encode(errors="backslashreplace").decode()
+                outcome.examples.append(f"{source}:{place}: {text}")
             continue
         outcome.rows += 1
         yield chat
@@ -109,30 +112,35 @@ def _rows(source: Path, kind: str) -> Iterator[tuple[int, Any]]:
         elif kind == ".json":
             yield from _json_rows(source)
         elif kind == ".jsonl.gz":
-            with gzip.open(source, "rt", encoding="utf-8-sig") as lines:
+            with gzip.open(source, "rb") as lines:
                 yield from _lines(lines)
         else:
-            with source.open(encoding="utf-8-sig") as lines:
+            with source.open("rb") as lines:
                 yield from _lines(lines)
     except (OSError, EOFError, UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{source}: cannot be read: {error}") from None
 
 
-def _lines(lines: IO[str]) -> Iterator[tuple[int, Any]]:
+def _lines(lines: Iterable[bytes]) -> Iterator[tuple[int, Any]]:
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         try:
-            yield number, json.loads(line)
+            row = json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8"))
+        except UnicodeDecodeError as error:
+            row = BadRow(f"not UTF-8: {error.reason} (byte {error.start + 1} of the line)")
         except ValueError as error:
-            yield number, BadRow(f"not JSON: {error}")
+            row = BadRow(f"not JSON: {error}")
+        except RecursionError:
+            row = BadRow("not JSON that can be read: nested too deeply")
+        yield number, row
 
 
 def _json_rows(source: Path) -> Iterator[tuple[int, Any]]:
     try:
         value = json.loads(source.read_text(encoding="utf-8-sig"))
-    except ValueError:
-        with source.open(encoding="utf-8-sig") as lines:  # many .json files hold lines
+    except (ValueError, RecursionError):
+        with source.open("rb") as lines:  # many .json files hold lines
             yield from _lines(lines)
         return
     yield from enumerate(value if isinstance(value, list) else [value], 1)
@@ -155,8 +163,10 @@ def _parquet_rows(source: Path) -> Iterator[tuple[int, Any]]:
 
 def _write(chats: Iterator[dict[str, Any]], partial: Path) -> None:
     import pyarrow as pa
-    from datasets import Dataset, Features, List, Value
+    from datasets import Dataset, Features, List, Value, disable_progress_bars
     from datasets.arrow_writer import ArrowWriter
+
+    disable_progress_bars()  # lines of progress are printed as rows are read
 
     turn = {"role": Value("string"), "content": Value("string")}
     features = Features({"messages": List(turn)})

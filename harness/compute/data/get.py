@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from harness.compute.data.replace import check_replaceable, put
 from harness.errors import HarnessError, ResultError, UserError
 from harness.runs.files import read_json, write_json
 
@@ -38,17 +39,17 @@ def get(
         )
     if target.exists() and known is None and any(target.iterdir()) and not force:
         raise UserError(f"{target}: exists already and is not from here; choose another folder")
+    check_replaceable(target)
     sha = _sha(name, revision)
     report(f"{name} at {sha[:12]}")
     loaded = _load(name, subset, split, sha)
     partial = target.parent / f".{target.name}.{os.getpid()}.partial"
     try:
         loaded.save_to_disk(partial)
-        facts = {"asked": asked, "sha": sha, **_describe(loaded)}
+        size = sum(file.stat().st_size for file in partial.rglob("*") if file.is_file())
+        facts = {"asked": asked, "sha": sha, **_describe(loaded), "bytes": size}
         write_json(partial / SOURCE, facts)
-        if target.exists():
-            shutil.rmtree(target)
-        os.replace(partial, target)
+        put(partial, target)
     except OSError as error:
         raise UserError(f"{target}: cannot be written: {error}") from None
     finally:

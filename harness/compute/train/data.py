@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,11 @@ from datasets import Dataset, DatasetDict, load_from_disk
 from transformers import PreTrainedTokenizerBase
 
 from harness.compute.train.arguments import TrainingConfig
+from harness.compute.train.progress import Progress
 from harness.errors import UserError, nearest
+
+SEARCH_SECONDS = 120.0
+"""How long a row that cannot be tokenised is looked for."""
 
 
 def open_rows(folder: str, split: str) -> Dataset:
@@ -67,16 +72,24 @@ def link_dataset(folder: Path, target: Path) -> Path:
     return target
 
 
-def explain_bad_row(
-    rows: Dataset, tokenizer: PreTrainedTokenizerBase, config: TrainingConfig, error: Exception
-) -> str:
-    """Which row cannot be tokenised, and why; the error itself where none is found."""
+def find_bad_row(
+    rows: Dataset, tokenizer: PreTrainedTokenizerBase, config: TrainingConfig, progress: Progress
+) -> tuple[str | None, int]:
+    """The first row that cannot be tokenised, and why; and how many rows were looked at.
+
+    It looks for SEARCH_SECONDS at most: GPUs wait meanwhile, and `check` looks at all rows.
+    """
+    began = time.monotonic()
     for number in range(len(rows)):
         reason = _why_not(rows[number], tokenizer, config.assistant_only_loss)
         if reason:
             original = rows._indices[0][number].as_py() if rows._indices is not None else number
-            return f"dataset_name: row {original}: {reason}"
-    return f"dataset_name: the rows cannot be tokenised: {type(error).__name__}: {error}"
+            return f"row {original}: {reason}", number + 1
+        spent = time.monotonic() - began
+        progress.rows("looked for the bad row in", number + 1, len(rows), spent)
+        if spent > SEARCH_SECONDS:
+            return None, number + 1
+    return None, len(rows)
 
 
 def _why_not(row: dict[str, Any], tokenizer: PreTrainedTokenizerBase, assistant_only: bool) -> str:

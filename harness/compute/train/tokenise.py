@@ -18,8 +18,7 @@ import json
 import os
 import shutil
 import sys
-import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
@@ -32,13 +31,16 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 from trl import SFTTrainer
 
 from harness.compute.train.arguments import ScriptArguments, TrainingConfig, parse
-from harness.compute.train.data import choose_rows, explain_bad_row, link_dataset, open_rows
-from harness.errors import HarnessError, UserError
-from harness.runs.files import utc_now, write_json, write_text
+from harness.compute.train.data import choose_rows, find_bad_row, link_dataset, open_rows
+from harness.compute.train.kin import end_with_starter
+from harness.compute.train.launch import ATTEMPT_VARIABLE
+from harness.compute.train.progress import Progress
+from harness.errors import HarnessError, TrainingError, UserError
+from harness.runs.files import utc_now, write_json
 from harness.runs.paths import RunPaths, TokenisedPaths, tokenised_cache
 
-ALIVE_SECONDS = 5.0
-"""Between two signs of life of the process that tokenises."""
+START_VARIABLE = "HARNESS_TOKENISE_START"
+"""Tells the process that tokenises which start of training it belongs to."""
 _PACKAGES = ("trl", "transformers", "tokenizers", "datasets")
 
 
@@ -75,14 +77,17 @@ def depends_on(
     folder = Path(script.dataset_name).resolve()
     files = sorted(p for p in folder.rglob("*") if p.suffix in (".arrow", ".json"))
     stats = [(str(p.relative_to(folder)), p.stat()) for p in files if "cache-" not in p.name]
+    rows = len(open_rows(script.dataset_name, script.dataset_split))
+    capped = rows > script.max_samples
     named = (
         "assistant_only_loss", "completion_only_loss", "dataset_text_field", "max_length",
-        "packing", "packing_strategy", "truncation_mode", "shuffle_dataset", "seed",
+        "packing", "packing_strategy", "truncation_mode", "shuffle_dataset",
     )  # fmt: skip
     return {
         "files": [(name, s.st_size, s.st_mtime_ns) for name, s in stats],
         "split": script.dataset_split,
-        "max_samples": script.max_samples,
+        "max_samples": script.max_samples if capped else None,
+        "seed": config.seed if capped or config.shuffle_dataset else None,
         "tokenizer": hashlib.sha256(words.encode()).hexdigest(),
         "template": tokenizer.chat_template,
         "eos_token": tokenizer.eos_token,
@@ -94,20 +99,34 @@ def depends_on(
 def make(script: ScriptArguments, config: TrainingConfig) -> None:
     """Tokenise into the cache, whole or not at all; waits where another run is at it.
 
-    Raises UserError for rows that cannot be trained on.
+    Raises UserError for rows that cannot be trained on, TrainingError when a process died of it.
+    The reason of any failure is left for those who wait.
     """
     tokenizer = load_tokenizer(script, config)
     target = place(script, config, tokenizer)
     target.cache.mkdir(parents=True, exist_ok=True)
-    with _sign_of_life(target.alive), _lock(target.lock):
+    progress = Progress(target.alive)
+    with _lock(target.lock):
         if target.is_whole:
             return
+        progress.sign()
         target.problem.unlink(missing_ok=True)
         try:
-            _make(target, tokenizer, script, config)
-        except UserError as error:
-            write_text(target.problem, str(error))
+            _make(target, tokenizer, script, config, progress)
+        except Exception as error:
+            mine = isinstance(error, HarnessError)
+            reason = str(error) if mine else f"{type(error).__name__}: {error}"
+            fault = {"reason": reason, "of_the_input": isinstance(error, UserError)}
+            write_json(target.problem, {**fault, "start": start_name(os.environ)})
             raise
+        finally:
+            target.alive.unlink(missing_ok=True)
+
+
+def start_name(env: Mapping[str, str]) -> str:
+    """Names one start of training, alike on all its ranks and in the process that tokenises."""
+    given = env.get(START_VARIABLE) or env.get(ATTEMPT_VARIABLE)
+    return given or f"{env.get('MASTER_ADDR')}:{env.get('MASTER_PORT')}"
 
 
 def _make(
@@ -115,30 +134,61 @@ def _make(
     tokenizer: PreTrainedTokenizerBase,
     script: ScriptArguments,
     config: TrainingConfig,
+    progress: Progress,
 ) -> None:
     for left in target.cache.glob(f".{target.key}.*"):
         shutil.rmtree(left)  # of a process that was killed: we hold the lock
     partial = target.cache / f".{target.key}.{os.getpid()}"
+    try:
+        count = _build(partial, tokenizer, script, config, progress)
+        os.replace(partial, target.root)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    print(f"tokenised: {count:,} sequences in {target.root}", flush=True)
+
+
+def _build(
+    partial: Path,
+    tokenizer: PreTrainedTokenizerBase,
+    script: ScriptArguments,
+    config: TrainingConfig,
+    progress: Progress,
+) -> int:
+    """Write all that belongs into the folder; returns the number of sequences."""
     source = link_dataset(Path(script.dataset_name), partial / "source")
     every = open_rows(str(source), script.dataset_split)
     rows, taken = choose_rows(every, script.max_samples, config.seed)
     print(f"tokenising {taken} of {script.dataset_name}", flush=True)
     try:
-        prepared = prepare(rows, tokenizer, config)
-    except (RuntimeError, ValueError, TypeError, KeyError, IndexError) as error:
-        raise UserError(explain_bad_row(rows, tokenizer, config, error)) from None
+        with progress.instead_of_bars():
+            prepared = prepare(rows, tokenizer, config)
+    except (OSError, MemoryError) as error:
+        raise TrainingError(f"tokenising failed: {type(error).__name__}: {error}") from error
+    except Exception as error:  # a template may raise anything
+        if "abruptly died" in str(error):
+            raise TrainingError(
+                "tokenising failed: one of its processes died, maybe for lack of memory; "
+                "a smaller dataset_num_proc needs less"
+            ) from None
+        bad, searched = find_bad_row(rows, tokenizer, config, progress)
+        if bad:
+            raise UserError(f"dataset_name: {bad}") from None
+        raise TrainingError(
+            f"tokenising failed, and none of the first {searched:,} rows is the cause: "
+            f"{type(error).__name__}: {error}"
+        ) from error
     if len(prepared) == 0:
         raise UserError(
             "no row is left to train on: every row lacks an assistant token within max_length "
             f"({config.max_length})"
         )
-    building = TokenisedPaths(target.cache, partial.name)
-    prepared.save_to_disk(building.rows)
+    building = TokenisedPaths(partial.parent, partial.name)
+    with progress.instead_of_bars():
+        prepared.save_to_disk(building.rows)
     facts = {"made": utc_now(), "rows": len(prepared), "from_rows": len(rows)}
     write_json(building.facts, facts | depends_on(script, config, tokenizer))
     shutil.rmtree(partial / "source")
-    os.replace(partial, target.root)
-    print(f"tokenised: {len(prepared):,} sequences in {target.root}", flush=True)
+    return len(prepared)
 
 
 def prepare(
@@ -177,27 +227,6 @@ def prepare(
 
 
 @contextmanager
-def _sign_of_life(path: Path) -> Iterator[None]:
-    """Touch a file every few seconds while the context lasts."""
-    over = threading.Event()
-
-    def touch() -> None:
-        while True:
-            path.touch()
-            if over.wait(ALIVE_SECONDS):
-                return
-
-    thread = threading.Thread(target=touch, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
-        path.unlink(missing_ok=True)
-
-
-@contextmanager
 def _lock(path: Path) -> Iterator[None]:
     lock = FileLock(path)
     try:
@@ -213,6 +242,7 @@ def _lock(path: Path) -> Iterator[None]:
 
 def main() -> int:
     """Tokenise for the arguments of sft.py; returns the exit code."""
+    end_with_starter()
     try:
         script, config = parse()
         make(script, config)
