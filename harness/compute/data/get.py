@@ -37,7 +37,7 @@ def get(
         raise UserError(
             f"{target}: holds something else: {known.get('asked')}; choose another folder"
         )
-    if target.exists() and known is None and any(target.iterdir()) and not force:
+    if target.is_dir() and known is None and any(target.iterdir()) and not force:
         raise UserError(f"{target}: exists already and is not from here; choose another folder")
     check_replaceable(target)
     sha = _sha(name, revision)

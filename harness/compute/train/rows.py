@@ -28,7 +28,7 @@ START_SECONDS = 900.0
 _POLL_SECONDS = 0.2
 _OF_THE_LAUNCHER = ("RANK", "WORLD_SIZE", "LOCAL_", "MASTER_", "GROUP_", "ROLE_", "TORCHELASTIC_",
                     "ACCELERATE_", "FSDP_")  # fmt: skip
-_OF_NO_DEVICE = [
+OF_NO_DEVICE = [
     word
     for name in ("bf16", "fp16", "bf16_full_eval", "fp16_full_eval", "tf32", "torch_compile")
     for word in (f"--{name}", "False")
@@ -58,7 +58,7 @@ def tokenised_rows(
 
 def _make(target: TokenisedPaths, request: StopRequest, argv: Sequence[str]) -> bool:
     """Run the tokenising process; False when told to stop. All of it has ended then."""
-    command = [sys.executable, "-m", "harness.compute.train.tokenise", *argv, *_OF_NO_DEVICE]
+    command = [sys.executable, "-m", "harness.compute.train.tokenise", *argv, *OF_NO_DEVICE]
     life = _Life(target)
     with kin(command, child_environment(os.environ)) as process:
         while (code := exit_code(process)) is None:

@@ -79,6 +79,7 @@ def test_every_kind_of_file(tmp_path: Path) -> None:
         ({"text": "plain"}, "its fields are text; expected are `messages`"),
         ({}, "its fields are none"),
         ([1], "it is list; an object is expected"),
+        ({"instruction": "a", "input": 5, "output": "b"}, "input is int; text is expected"),
     ],
 )  # fmt: skip
 def test_a_bad_row_is_named_with_its_line_and_nothing_is_written(
@@ -112,7 +113,7 @@ def test_only_the_first_bad_rows_are_shown_and_all_are_counted(tmp_path: Path) -
         ("none.jsonl", None, "no such file"),
         ("empty.jsonl", b"", "no row in it"),
         ("rows.xml", b"<x/>", "unknown kind of file; known: .jsonl"),
-        ("bytes.jsonl", b"\xff\xfe\x00", "cannot be read"),
+        ("bytes.jsonl", b"\xff\xfe\x00", r"bytes\.jsonl:1: not UTF-8"),
         ("not.parquet", b"PAR0", "cannot be read"),
         ("torn.jsonl.gz", gzip.compress(b'{"a": 1}\n' * 500)[:40], "cannot be read"),
     ],
@@ -142,3 +143,41 @@ def test_an_input_belongs_to_its_instruction() -> None:
         to_messages(
             {"messages": [CHAT[0], {"role": "assistant", "content": "", "tool_calls": [1]}]}
         )
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        (b'{"prompt": "\xff", "completion": "x"}', "not UTF-8: invalid start byte"),
+        (b'{"prompt": "\\ud800", "completion": "x"}', "half of a surrogate pair"),
+        (b'{"\\ud800": 1}', r"its fields are \\ud800;"),
+        (b"[" * 100_000, "nested too deeply"),
+    ],
+    ids=["byte", "surrogate", "surrogate-field", "deep"],
+)
+def test_a_line_that_no_text_holds_is_a_bad_row_and_can_be_skipped(
+    line: bytes, words: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    source = write(tmp_path / "rows.jsonl", {"messages": CHAT})
+    source.write_bytes(source.read_bytes() + line + b"\n")
+    with pytest.raises(UserError, match=rf"rows\.jsonl:2: .*{words}") as caught:
+        run(source, tmp_path / "out")
+    str(caught.value).encode()
+    assert run(source, tmp_path / "out", skip_bad=True).bad == 1
+    assert capfd.readouterr().err == ""  # no bar
+
+
+@pytest.mark.parametrize("kind", ["folder", "file", "link"])
+def test_what_is_no_dataset_is_never_replaced(tmp_path: Path, kind: str) -> None:
+    source, target = write(tmp_path / "rows.jsonl", {"messages": CHAT}), tmp_path / "precious"
+    real = tmp_path / "real" if kind == "link" else target
+    if kind == "file":
+        target.write_text("thesis")
+    else:
+        real.mkdir()
+        (real / "thesis.txt").write_text("x")
+    if kind == "link":
+        target.symlink_to(real)
+    with pytest.raises(UserError, match="precious: (holds no saved dataset|is no folder)"):
+        run(source, target, force=True)
+    assert target.read_text() == "thesis" if kind == "file" else (real / "thesis.txt").is_file()

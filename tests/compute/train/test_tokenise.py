@@ -151,19 +151,33 @@ def test_ranks_share_one_folder_and_a_second_run_takes_it(
 
 @pytest.mark.parametrize(
     "change",
-    [("--max_length", "47"), ("--packing", "True"), ("--max_samples", "9"), ("--seed", "4"),
-     ("--assistant_only_loss", "False")],
+    [("--max_length", "47"), ("--packing", "True"), ("--max_samples", "9"),
+     ("--shuffle_dataset", "True"), ("--assistant_only_loss", "False")],
     ids=lambda change: change[0],
 )  # fmt: skip
 def test_other_arguments_are_other_rows(
     inputs: Path, tmp_path: Path, change: tuple[str, str]
 ) -> None:
-    def key(*more: str) -> str:
-        script, config = parse(arguments(inputs, tmp_path, *more))
-        return tokenise.place(script, config, tokenise.load_tokenizer(script, config)).key
+    assert key(inputs, tmp_path) == key(inputs, tmp_path)
+    assert key(inputs, tmp_path, *change) != key(inputs, tmp_path)
 
-    assert key() == key()
-    assert key(*change) != key()
+
+def key(inputs: Path, out: Path, *more: str) -> str:
+    script, config = parse(arguments(inputs, out, *more))
+    return tokenise.place(script, config, tokenise.load_tokenizer(script, config)).key
+
+
+@pytest.mark.parametrize(
+    ("chooses", "same"),
+    [((), True), (("--max_samples", "41"), True), (("--max_samples", "9"), False),
+     (("--shuffle_dataset", "True"), False)],
+    ids=["all-rows", "cap-above", "cap-below", "shuffled"],
+)  # fmt: skip
+def test_another_seed_is_other_rows_only_where_it_chooses_or_orders_them(
+    inputs: Path, tmp_path: Path, chooses: tuple[str, ...], same: bool
+) -> None:
+    found = {key(inputs, tmp_path, *chooses, "--seed", seed) for seed in "34"}
+    assert (len(found) == 1) is same
 
 
 def test_a_dataset_on_a_read_only_disk_is_not_touched(inputs: Path, tmp_path: Path) -> None:
@@ -216,8 +230,8 @@ def test_a_process_that_dies_is_an_error_and_leaves_nothing_half_done(
 def test_a_silent_rank_zero_is_noticed(
     inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rows_module, "SILENT_SECONDS", 0.5)
-    with pytest.raises(TrainingError, match="no sign of tokenising"):
+    monkeypatch.setattr(rows_module, "START_SECONDS", 0.5)
+    with pytest.raises(TrainingError, match="rank 0 got no row done"):
         ask(arguments(inputs, tmp_path / "out"), index=1)
 
 
@@ -254,14 +268,41 @@ def test_a_row_that_cannot_be_trained_on_is_named(
         # ChatML writes any role; what then is trained is the assistant's turn, as asked.
         tokenise.make(script, config)
         return
+    waiting: list[BaseException] = []
+
+    def wait() -> None:
+        try:
+            ask(argv, index=1)
+        except UserError as error:
+            waiting.append(error)
+
+    second = threading.Thread(target=wait)
+    second.start()
     with pytest.raises(UserError, match=words):
         ask(argv)  # the reason comes from the process that tokenises
+    second.join(10)
+    assert words in str(waiting[0])
+    assert not list((tmp_path / "out" / "tokenised").glob(".*"))
 
 
 def test_rows_that_are_all_cut_away_are_an_error(inputs: Path, tmp_path: Path) -> None:
     script, config = parse(arguments(inputs, tmp_path / "out", "--max_length", "8"))
     with pytest.raises(UserError, match="no row is left to train on"):
         tokenise.make(script, config)
+
+
+@pytest.mark.parametrize("option", [("--tf32", "True"), ("--fp16", "True"), ("--bf16", "True")])
+def test_what_only_concerns_the_device_is_not_asked_of_the_cpu(
+    inputs: Path, tmp_path: Path, option: tuple[str, str]
+) -> None:
+    argv = [*arguments(inputs, tmp_path), *option, *rows_module.OF_NO_DEVICE]
+    config = parse(argv)[1]
+    assert not (config.tf32 or config.fp16 or config.bf16)
+
+
+def test_rows_cannot_be_left_unprepared(inputs: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="dataset_kwargs: cannot be set"):
+        parse(arguments(inputs, tmp_path, "--dataset_kwargs", '{"skip_prepare_dataset": true}'))
 
 
 def test_the_child_takes_part_in_no_group() -> None:
