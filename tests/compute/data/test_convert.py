@@ -178,6 +178,6 @@ def test_what_is_no_dataset_is_never_replaced(tmp_path: Path, kind: str) -> None
         (real / "thesis.txt").write_text("x")
     if kind == "link":
         target.symlink_to(real)
-    with pytest.raises(UserError, match="precious: (holds no saved dataset|is no folder)"):
+    with pytest.raises(UserError, match=r"precious: (holds no saved dataset|is no folder)"):
         run(source, target, force=True)
     assert target.read_text() == "thesis" if kind == "file" else (real / "thesis.txt").is_file()
