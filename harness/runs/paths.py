@@ -216,6 +216,50 @@ def key_file(run_id: str) -> Path:
     return Path(state) / "harness" / "keys" / f"{run_id}.key"
 
 
+@dataclass(frozen=True)
+class TokenisedPaths:
+    """Rows tokenised once, shared by every run that asks for the same."""
+
+    cache: Path
+    key: str
+
+    @property
+    def root(self) -> Path:
+        return self.cache / self.key
+
+    @property
+    def rows(self) -> Path:
+        return self.root / "rows"
+
+    @property
+    def facts(self) -> Path:
+        """What the rows were made from; written last."""
+        return self.root / "facts.json"
+
+    @property
+    def lock(self) -> Path:
+        return self.cache / f"{self.key}.lock"
+
+    @property
+    def alive(self) -> Path:
+        """Touched while they are being made."""
+        return self.cache / f"{self.key}.alive"
+
+    @property
+    def problem(self) -> Path:
+        """Why they could not be made."""
+        return self.cache / f"{self.key}.error"
+
+    @property
+    def is_whole(self) -> bool:
+        return self.facts.is_file()
+
+
+def tokenised_cache(run: RunPaths) -> Path:
+    """Shared by all runs of a runs folder; may be deleted when no training is running."""
+    return run.root.parent.parent / ".tokenised"
+
+
 def link_latest(root: Path) -> None:
     """Point `<runs_dir>/<name>/latest` at a run, atomically."""
     link = root.parent / "latest"

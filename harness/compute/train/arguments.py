@@ -10,6 +10,7 @@ import torch
 from trl import SFTConfig, TrlParser
 
 from harness.config.lora import LEARNING_RATE, LORA_DEFAULTS, LORA_LEARNING_RATE
+from harness.config.sft_fields import RESERVED
 from harness.config.train import WRAPPED
 from harness.errors import UserError
 
@@ -97,6 +98,8 @@ class TrainingConfig(SFTConfig):  # type: ignore[misc]
                 "CUDA build of PyTorch), or set use_cpu: true to train on CPU"
             )
         super().__post_init__()
+        if self.dataset_kwargs:
+            raise UserError(f"dataset_kwargs: cannot be set: {RESERVED['dataset_kwargs']}")
         if self.packing and self.packing_strategy == "wrapped" and self.assistant_only_loss:
             raise UserError(WRAPPED)
 
