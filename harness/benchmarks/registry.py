@@ -53,6 +53,8 @@ class Benchmark:
     md5: str = ""
     """Of the unpacked source, where it is fixed by its publisher."""
     licence: str = ""
+    backend: str = "builtin"
+    """Who asks and grades: `builtin`, `nemo-skills` or `lm-eval`."""
     generate: Callable[[], list[Item]] | None = None
     """Makes the items, for a benchmark that needs no source."""
     further: tuple[tuple[str, str], ...] = ()
@@ -89,128 +91,147 @@ def _instruction_items() -> list[Item]:
 
 _RAW = "https://raw.githubusercontent.com"
 _EVALPLUS = "https://github.com/evalplus"
-BENCHMARKS: dict[str, Benchmark] = {
-    b.name: b
-    for b in (
-        Benchmark(
-            name="arithmetic",
-            summary="generated word problems, disjoint from the quickstart's training set",
-            items=200,
-            grader="math",
-            headline="symbolic_correct",
-            prompt=arithmetic.PROMPT,
-            generate=_arithmetic_items,
-        ),
-        Benchmark(
-            name="instructions",
-            summary="generated verifiable instructions, checked by IFEval's checkers",
-            items=100,
-            grader="ifeval",
-            headline="prompt_strict_accuracy",
-            generate=_instruction_items,
-        ),
-        Benchmark(
-            name="gsm8k",
-            summary="grade-school word problems (test split)",
-            items=1319,
-            grader="math",
-            headline="symbolic_correct",
-            prompt=arithmetic.PROMPT,
-            source=f"{_RAW}/openai/grade-school-math/master/grade_school_math/data/test.jsonl",
-            file="gsm8k_test.jsonl",
-            licence="MIT",
-        ),
-        Benchmark(
-            name="mmlu",
-            summary="multiple choice in 57 subjects (test split)",
-            items=14042,
-            grader="multiple_choice",
-            headline="symbolic_correct",
-            prompt=mmlu.PROMPT,
-            source="https://people.eecs.berkeley.edu/~hendrycks/data.tar",
-            file="mmlu_data*.tar",
-            partial=True,
-            licence="MIT",
-        ),
-        Benchmark(
-            name="ifeval",
-            summary="verifiable instructions of google-research",
-            items=541,
-            grader="ifeval",
-            headline="prompt_strict_accuracy",
-            needs_punkt=True,
-            source=f"{_RAW}/google-research/google-research/master/instruction_following_eval/data/input_data.jsonl",
-            file="ifeval_input_data.jsonl",
-            licence="Apache-2.0",
-        ),
-        Benchmark(
-            name="human-eval",
-            summary="HumanEval with EvalPlus' tests",
-            items=164,
-            grader="code:human-eval",
-            headline="passing_plus_tests",
-            prompt=_CODE_PROMPT,
-            runs_code=True,
-            source=f"{_EVALPLUS}/humanevalplus_release/releases/download/v0.1.10/HumanEvalPlus.jsonl.gz",
-            file="HumanEvalPlus.jsonl.gz",
-            md5="fe585eb4df8c88d844eeb463ea4d0302",
-            licence="Apache-2.0",
-        ),
-        Benchmark(
-            name="mbpp",
-            summary="MBPP with EvalPlus' tests",
-            items=378,
-            grader="code:mbpp",
-            headline="passing_plus_tests",
-            prompt=_CODE_PROMPT,
-            runs_code=True,
-            source=f"{_EVALPLUS}/mbppplus_release/releases/download/v0.2.0/MbppPlus.jsonl.gz",
-            file="MbppPlus.jsonl.gz",
-            md5="ee43ecabebf20deef4bb776a405ac5b1",
-            licence="Apache-2.0; MBPP CC-BY-4.0",
-        ),
-        Benchmark(
-            name="mt-bench",
-            summary="80 conversations of two turns, rated 1 to 10 by a judge",
-            items=80,
-            grader="judge:mt-bench",
-            headline="average",
-            source=judged.MT_BENCH_SOURCE,
-            file="mt_bench_question.jsonl",
-            further=judged.MT_BENCH_FURTHER,
-            licence="Apache-2.0",
-            judge_model="gpt-4o",
-            judge_max_tokens=2048,
-            temperatures=judged.MT_BENCH_TEMPERATURES,
-        ),
-        Benchmark(
-            name="arena-hard",
-            summary="arena-hard-auto v0.1, judged against gpt-4-0314 in both orders",
-            items=500,
-            grader="judge:arena",
-            headline="score",
-            source=judged.ARENA_SOURCE,
-            file="arena-hard-v0.1_question.jsonl",
-            further=judged.ARENA_FURTHER,
-            licence="Apache-2.0",
-            judge_model="gpt-4.1",
-            judge_max_tokens=4096,
-        ),
-        Benchmark(
-            name="arena-hard-v2",
-            summary="arena-hard-auto v2.0: hard prompts and creative writing, by category too",
-            items=750,
-            grader="judge:arena",
-            headline="score",
-            source=judged.ARENA_V2_SOURCE,
-            file="arena-hard-v2.0_question.jsonl",
-            further=judged.ARENA_V2_FURTHER,
-            licence="Apache-2.0",
-            judge_model="gpt-4.1",
-            judge_max_tokens=16000,
-        ),
-    )
-}
+FOREIGN = ("nemo-skills", "lm-eval")
+"""Backends that are programs of their own; `<backend>.<name>` is any of their benchmarks."""
+
+
+class _Benchmarks(dict[str, Benchmark]):
+    """Those known here by name; those of other programs are made as they are asked for."""
+
+    def __missing__(self, name: str) -> Benchmark:
+        backend, _, task = name.partition(".")
+        if backend not in FOREIGN or not task:
+            raise KeyError(name)
+        summary = f"{task}, asked and graded by {backend}"
+        return Benchmark(
+            name=name, summary=summary, items=0, grader="", headline="", backend=backend
+        )
+
+
+BENCHMARKS: dict[str, Benchmark] = _Benchmarks(
+    {
+        b.name: b
+        for b in (
+            Benchmark(
+                name="arithmetic",
+                summary="generated word problems, disjoint from the quickstart's training set",
+                items=200,
+                grader="math",
+                headline="symbolic_correct",
+                prompt=arithmetic.PROMPT,
+                generate=_arithmetic_items,
+            ),
+            Benchmark(
+                name="instructions",
+                summary="generated verifiable instructions, checked by IFEval's checkers",
+                items=100,
+                grader="ifeval",
+                headline="prompt_strict_accuracy",
+                generate=_instruction_items,
+            ),
+            Benchmark(
+                name="gsm8k",
+                summary="grade-school word problems (test split)",
+                items=1319,
+                grader="math",
+                headline="symbolic_correct",
+                prompt=arithmetic.PROMPT,
+                source=f"{_RAW}/openai/grade-school-math/master/grade_school_math/data/test.jsonl",
+                file="gsm8k_test.jsonl",
+                licence="MIT",
+            ),
+            Benchmark(
+                name="mmlu",
+                summary="multiple choice in 57 subjects (test split)",
+                items=14042,
+                grader="multiple_choice",
+                headline="symbolic_correct",
+                prompt=mmlu.PROMPT,
+                source="https://people.eecs.berkeley.edu/~hendrycks/data.tar",
+                file="mmlu_data*.tar",
+                partial=True,
+                licence="MIT",
+            ),
+            Benchmark(
+                name="ifeval",
+                summary="verifiable instructions of google-research",
+                items=541,
+                grader="ifeval",
+                headline="prompt_strict_accuracy",
+                needs_punkt=True,
+                source=f"{_RAW}/google-research/google-research/master/instruction_following_eval/data/input_data.jsonl",
+                file="ifeval_input_data.jsonl",
+                licence="Apache-2.0",
+            ),
+            Benchmark(
+                name="human-eval",
+                summary="HumanEval with EvalPlus' tests",
+                items=164,
+                grader="code:human-eval",
+                headline="passing_plus_tests",
+                prompt=_CODE_PROMPT,
+                runs_code=True,
+                source=f"{_EVALPLUS}/humanevalplus_release/releases/download/v0.1.10/HumanEvalPlus.jsonl.gz",
+                file="HumanEvalPlus.jsonl.gz",
+                md5="fe585eb4df8c88d844eeb463ea4d0302",
+                licence="Apache-2.0",
+            ),
+            Benchmark(
+                name="mbpp",
+                summary="MBPP with EvalPlus' tests",
+                items=378,
+                grader="code:mbpp",
+                headline="passing_plus_tests",
+                prompt=_CODE_PROMPT,
+                runs_code=True,
+                source=f"{_EVALPLUS}/mbppplus_release/releases/download/v0.2.0/MbppPlus.jsonl.gz",
+                file="MbppPlus.jsonl.gz",
+                md5="ee43ecabebf20deef4bb776a405ac5b1",
+                licence="Apache-2.0; MBPP CC-BY-4.0",
+            ),
+            Benchmark(
+                name="mt-bench",
+                summary="80 conversations of two turns, rated 1 to 10 by a judge",
+                items=80,
+                grader="judge:mt-bench",
+                headline="average",
+                source=judged.MT_BENCH_SOURCE,
+                file="mt_bench_question.jsonl",
+                further=judged.MT_BENCH_FURTHER,
+                licence="Apache-2.0",
+                judge_model="gpt-4o",
+                judge_max_tokens=2048,
+                temperatures=judged.MT_BENCH_TEMPERATURES,
+            ),
+            Benchmark(
+                name="arena-hard",
+                summary="arena-hard-auto v0.1, judged against gpt-4-0314 in both orders",
+                items=500,
+                grader="judge:arena",
+                headline="score",
+                source=judged.ARENA_SOURCE,
+                file="arena-hard-v0.1_question.jsonl",
+                further=judged.ARENA_FURTHER,
+                licence="Apache-2.0",
+                judge_model="gpt-4.1",
+                judge_max_tokens=4096,
+            ),
+            Benchmark(
+                name="arena-hard-v2",
+                summary="arena-hard-auto v2.0: hard prompts and creative writing, by category too",
+                items=750,
+                grader="judge:arena",
+                headline="score",
+                source=judged.ARENA_V2_SOURCE,
+                file="arena-hard-v2.0_question.jsonl",
+                further=judged.ARENA_V2_FURTHER,
+                licence="Apache-2.0",
+                judge_model="gpt-4.1",
+                judge_max_tokens=16000,
+            ),
+        )
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -229,15 +250,22 @@ def parse(word: str, where: str = "benchmarks") -> BenchmarkRun:
     """`gsm8k` or `gsm8k:4` -> what to run. Raises UserError with the nearest names."""
     match = re.fullmatch(r"([A-Za-z0-9._-]+)(?::(\d+))?", word)
     name = match[1] if match else word
-    if name not in BENCHMARKS:
+    try:
+        benchmark = BENCHMARKS[name]
+    except KeyError:
         raise UserError(
             f"{where}: unknown benchmark {word!r}{nearest(name, BENCHMARKS)}\n"
             f"known: {', '.join(BENCHMARKS)}; a benchmark of your own is known once it is prepared: "
-            "python -m harness prepare my-benchmark.yaml"
-        )
+            "python -m harness prepare my-benchmark.yaml; nemo-skills.<benchmark> and lm-eval.<task> "
+            "are those programs' own"
+        ) from None
     repeats = int(match[2]) if match and match[2] else 1
     if not 1 <= repeats <= 1024:
         raise UserError(f"{where}: {word}: repeats are 1 to 1024")
-    if repeats > 1 and BENCHMARKS[name].needs_judge:
+    if repeats > 1 and benchmark.needs_judge:
         raise UserError(f"{where}: {word}: a judged benchmark takes one answer per item: {name}")
-    return BenchmarkRun(BENCHMARKS[name], repeats)
+    if repeats > 1 and benchmark.backend == "lm-eval":
+        raise UserError(
+            f"{where}: {word}: lm-eval draws one answer for each item; leave out :{repeats}"
+        )
+    return BenchmarkRun(benchmark, repeats)

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field, field_validator, model_validator
 from harness.config.base import Frozen, TimeLimit
 
 JobKind = Literal["train", "evaluate", "control"]
-Role = Literal["train", "evaluate", "vllm", "sglang", "transformers"]
+Role = Literal["train", "evaluate", "vllm", "sglang", "transformers", "nemo-skills", "lm-eval"]
 Scalar = str | int | float | bool
 
 _VARIABLE = re.compile(r"^[A-Za-z_][A-Za-z0-9_]*$")

@@ -77,17 +77,19 @@ def _notes(status: RunStatus) -> list[str]:
 def headlines(table: Table) -> list[str]:
     """`<benchmark>/<metric>` that a person looks at first, for the benchmarks in a table."""
     names = dict.fromkeys(column.split("/")[0] for column in table.columns)
-    known = {**{b: m.headline for b, m in BENCHMARKS.items()}, **_FOREIGN_HEADLINES}
-    found = [f"{name}/{known[name]}" for name in names if name in known]
-    return [f for f in found if any(_matches(f, column) for column in table.columns)]
+    found = []
+    for name in names:
+        metrics = [c.split("/")[2] for c in table.columns if c.startswith(f"{name}/pass@1/")]
+        wanted = [BENCHMARKS[name].headline] if name in BENCHMARKS else _FOREIGN_HEADLINES
+        found += [f"{name}/{m}" for m in wanted if m in metrics][:1]
+    return found
 
 
-_FOREIGN_HEADLINES = {"mmlu": "symbolic_correct"}
-
-
-def _matches(headline: str, column: str) -> bool:
-    benchmark, _, metric = headline.partition("/")
-    return column == f"{benchmark}/pass@1/{metric}"
+_FOREIGN_HEADLINES = (
+    "symbolic_correct", "judge_correct", "passing_plus_tests", "prompt_strict_accuracy", "score",
+    "acc_norm", "acc", "exact_match", "prompt_level_strict_acc", "f1",
+)  # fmt: skip
+"""Of benchmarks of other programs, the first of these that they have."""
 
 
 def collect_file(path: Path, name: str) -> Table:

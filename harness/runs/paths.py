@@ -185,6 +185,11 @@ class CellPaths:
         """Log of a judge that the task serves itself."""
         return self.root / "judge.log"
 
+    @property
+    def program(self) -> Path:
+        """What an evaluator that is a program of its own (ns, lm-eval) writes."""
+        return self.root / "program"
+
     def output(self, repeat: int = 0) -> Path:
         return self.root / f"output-rs{repeat}.jsonl"
 

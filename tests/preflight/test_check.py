@@ -165,7 +165,8 @@ def test_max_steps_that_override_epochs_are_noted(tmp_path: Path) -> None:
 def test_an_unprepared_benchmark_names_the_command(tmp_path: Path) -> None:
     plain = spec(tmp_path)
     asked = Spec.model_validate(
-        plain.model_dump() | {"evaluation": {"benchmarks": ["gsm8k", "arithmetic"]}}
+        plain.model_dump()
+        | {"evaluation": {"benchmarks": ["gsm8k", "arithmetic"], "server": {"gpus": 0}}}
     )
     (found,) = errors(asked, site(tmp_path))
     assert found.cure == "python -m harness prepare gsm8k"

@@ -32,7 +32,11 @@ def prepared(tmp_path: Path) -> Path:
 
 def judged(folder: Path, judge: Any = None, **evaluation: Any) -> Spec:
     base = spec(folder, save_steps=1).model_dump(mode="json")
-    fields: dict[str, Any] = {"benchmarks": ["mt-bench"], "judge": judge} | evaluation
+    fields: dict[str, Any] = {
+        "benchmarks": ["mt-bench"],
+        "judge": judge,
+        "server": {"tensor_parallel": 1},
+    } | evaluation
     return Spec.model_validate(base | {"evaluation": fields})
 
 
@@ -100,7 +104,7 @@ def test_a_served_judge_must_be_there_and_gets_its_gpus(prepared: Path) -> None:
     assert [f.place for f in errors] == ["evaluation.judge.serve.model"]
     model(prepared / "judge")
     served["serve"]["model"] = str(prepared / "judge")
-    good = judged(prepared, served, server={"gpus": 1})
+    good = judged(prepared, served, server={"gpus": 1, "tensor_parallel": 1})
     assert {f.level for f in found(good, prepared)} == {"note"}
     assert build_plan(good, site(prepared)).job("eval-checkpoint-1").gpus_per_node == 8
     other = judged(prepared, served, server={"gpus": 1}, benchmarks=["arithmetic"])

@@ -16,6 +16,7 @@ from harness.compute.evaluate.builtin.evaluator import BuiltinEvaluator
 from harness.compute.evaluate.evaluator import Evaluator, Outcome
 from harness.compute.evaluate.generate import SEED_RULE
 from harness.compute.evaluate.judge import Judge, JudgedEvaluator
+from harness.compute.evaluate.program import ProgramEvaluator
 from harness.compute.evaluate.provenance import gpu_seconds, versions
 from harness.compute.serve.server import RunningServer
 from harness.config.evaluation import EvaluationSpec
@@ -52,6 +53,8 @@ class CellWork:
     template_sha256: str = ""
     """Of the template that is served."""
     engine_version: Callable[[RunningServer], str] = lambda server: ""
+    wrap: Callable[[list[str]], list[str]] = list
+    """Puts a command into the environment of the backend's role."""
     restarts: int = 0
     """How often its server had to be started again."""
     server_facts: dict[str, Any] = field(default_factory=dict)
@@ -73,6 +76,16 @@ class CellWork:
         }
         if self.judge:
             return JudgedEvaluator(**options, judge=self.judge)
+        if self.benchmark.backend != "builtin":
+            assert self.model is not None, "a cell of a job knows its model"
+            return ProgramEvaluator(
+                self.benchmark,
+                self.paths,
+                self.cell.repeats,
+                self.evaluation,
+                self.model,
+                self.wrap,
+            )
         return BuiltinEvaluator(**options)
 
     def items(self) -> Sequence[Item]:
@@ -192,7 +205,8 @@ class CellWork:
         return state
 
     def _gates(self, outcome: Outcome) -> gates.Verdict:
-        limits, expected = self.evaluation.gates, self.inputs()["items"]
+        limits = self.evaluation.gates
+        expected = self.inputs().get("items", outcome.items)
         found = gates.Verdict(warnings=list(outcome.warnings))
         for tally in outcome.tallies:
             found.join(gates.judge_answers(tally, expected, limits))

@@ -24,6 +24,8 @@ class Outcome:
     warnings: Sequence[str] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)
     """For task.json: versions of what graded, a judge's usage, a command, …"""
+    items: int = 0
+    """Expected number, where only the program that asked knows it; 0: it stands in `inputs`."""
 
 
 class Evaluator(Protocol):
@@ -54,7 +56,8 @@ class Evaluator(Protocol):
     def inputs(self) -> Mapping[str, Any]:
         """All that the answers depend on beside model, server and sampling: items, prompts, …
 
-        Results and answers of other inputs are not reused. `items` is the expected number.
+        Results and answers of other inputs are not reused. `items` is the expected number,
+        where it is known before.
         """
         ...
 

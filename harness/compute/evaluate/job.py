@@ -7,11 +7,11 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from harness.benchmarks.registry import BENCHMARKS
 from harness.compute.evaluate.cell import CellWork
@@ -23,7 +23,7 @@ from harness.compute.serve.request import ServeRequest
 from harness.compute.serve.server import serve
 from harness.config.evaluation import EvaluationSpec
 from harness.config.load import PROJECT_ROOT, load_site, load_spec
-from harness.config.site import Site
+from harness.config.site import Role, Site
 from harness.config.spec import Spec
 from harness.errors import HarnessError, ServerError
 from harness.plan import Cell
@@ -194,10 +194,16 @@ def _cell_works(
             template_sha256=template_sha256(
                 model, spec.train.chat_template_path if cell.checkpoint == BASE else None
             ),
+            wrap=_backend_wrapper(site, cell),
             engine_version=partial(engine_version, engine, wrap=wrapper(site, engine, [])),
         )
         for cell in cells
     ]
+
+
+def _backend_wrapper(site: Site, cell: Cell) -> Callable[[list[str]], list[str]]:
+    backend = BENCHMARKS[cell.benchmark].backend
+    return list if backend == "builtin" else wrapper(site, cast(Role, backend), [])
 
 
 def _template(spec: Spec) -> str | None:

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from harness.compute.evaluate.program import ProgramResult, run_program
+from harness.compute.evaluate.run_program import ProgramResult, run_program
 from harness.compute.serve.server import RunningServer
 from harness.config.backends import LmEvalSpec
 from harness.config.evaluation import EvaluationSpec, Sampling
@@ -148,7 +148,7 @@ def evaluate(
     evaluation: EvaluationSpec,
     tokenizer: str,
     wrap: Callable[[list[str]], list[str]] = list,
-    python: str = sys.executable,
+    python: str = "",
 ) -> ProgramResult:
     """Ask and grade one task or group. `tokenizer` is the model's folder.
 
@@ -159,7 +159,7 @@ def evaluate(
     argv = run_command(
         task,
         folder,
-        python=python,
+        python=python or _python(wrap),
         model=server.model,
         tokenizer=tokenizer,
         base_url=server.base_url,
@@ -189,6 +189,11 @@ def evaluate(
         "task_hashes": data.get("task_hashes"),
     }
     return ProgramResult(metrics, [_answers(path)], items, facts)
+
+
+def _python(wrap: Callable[[list[str]], list[str]]) -> str:
+    """This Python, unless the role has an environment of its own, whose `python` it is then."""
+    return "python" if "bash" in wrap(["x"]) or "exec" in wrap(["x"]) else sys.executable
 
 
 def _answers(results: Path) -> list[dict[str, Any]]:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.compute.evaluate.program import ProgramResult, run_program
+from harness.compute.evaluate.run_program import ProgramResult, run_program
 from harness.compute.serve.server import RunningServer
 from harness.config.backends import NemoSkillsSpec
 from harness.config.evaluation import EvaluationSpec, Sampling

@@ -1,75 +1,112 @@
-"""Run an evaluator that is a program of its own, and never wait for it in vain."""
+"""Evaluators that are programs of their own, as a cell sees them."""
 
 from __future__ import annotations
 
-import secrets
-import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from harness.compute.serve.process import ServerProcess
+from harness.benchmarks.registry import Benchmark
+from harness.compute.evaluate import lm_eval, nemo_skills
+from harness.compute.evaluate.evaluator import Outcome
+from harness.compute.evaluate.gates import tally
+from harness.compute.evaluate.run_program import ProgramResult
 from harness.compute.serve.server import RunningServer
+from harness.config.evaluation import EvaluationSpec
 from harness.errors import EvaluationError
 from harness.runs.metrics import Metrics
-
-Row = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class ProgramResult:
-    """What an evaluator of its own found."""
-
-    metrics: Metrics
-    """Named as the cell is, e.g. `lm-eval.arc_easy`; a group's members beside it."""
-    samples: list[list[Row]]
-    """For each repeat its rows with `generation` and, where known, `finish_reason`."""
-    items: int
-    facts: dict[str, Any]
-    """For task.json: versions, command."""
+from harness.runs.paths import CellPaths
 
 
-_POLL_S = 0.5
-_PROGRESS_S = 60.0
+@dataclass
+class ProgramEvaluator:
+    """Satisfies `Evaluator`: NeMo-Skills or lm-eval asks and grades in one go."""
+
+    benchmark: Benchmark
+    paths: CellPaths
+    repeats: int
+    evaluation: EvaluationSpec
+    model: Path
+    """Folder of the model, for its tokenizer."""
+    wrap: Callable[[list[str]], list[str]] = list
+    _result: ProgramResult | None = field(default=None, repr=False)
+
+    failed_requests = 0
+
+    @property
+    def backend(self) -> str:
+        """See `Evaluator.backend`."""
+        return self.benchmark.backend
+
+    @property
+    def task(self) -> str:
+        """The benchmark's name in its own program."""
+        return self.benchmark.name.partition(".")[2]
+
+    def prepare(self) -> None:
+        """See `Evaluator.prepare`; what is missing the program says itself, and fails."""
+
+    def inputs(self) -> Mapping[str, Any]:
+        """See `Evaluator.inputs`."""
+        own = (
+            self.evaluation.nemo_skills
+            if self.backend == "nemo-skills"
+            else self.evaluation.lm_eval
+        )
+        return {
+            "task": self.task,
+            "options": own.model_dump(mode="json"),
+            "max_items": self.evaluation.max_items,
+            "repeats": self.repeats,
+        }
+
+    def has_answers(self) -> bool:
+        """See `Evaluator.has_answers`; `ns` itself goes on where it was, with a server."""
+        return False
+
+    def run(self, server: RunningServer | None) -> None:
+        """See `Evaluator.run`."""
+        if server is None:
+            raise EvaluationError(f"{self.benchmark.name}: needs a server")
+        folder = self.paths.program
+        if self.backend == "nemo-skills":
+            self._result = nemo_skills.evaluate(
+                self.task, self.repeats, folder, server, self.evaluation, self.wrap
+            )
+        else:
+            self._result = lm_eval.evaluate(
+                self.task, folder, server, self.evaluation, str(self.model), self.wrap
+            )
+
+    def metrics(self) -> Outcome:
+        """See `Evaluator.metrics`."""
+        result = self._result
+        assert result is not None, "metrics() comes after run()"
+        zero = _all_zero(result.metrics, self.benchmark.name)
+        return Outcome(
+            metrics=result.metrics,
+            # Tasks that score choices have no answers to look at.
+            tallies=[tally(rows) for rows in result.samples if rows],
+            reason=zero if self.evaluation.gates.zero == "invalid" else "",
+            warnings=[zero] if zero and self.evaluation.gates.zero == "warn" else [],
+            items=result.items,
+            facts=result.facts | {"n": result.items},
+        )
 
 
-def run_program(
-    argv: Sequence[str],
-    environ: Mapping[str, str],
-    log: Path,
-    *,
-    limit_s: float,
-    server: RunningServer | None = None,
-    hidden: Sequence[str] = (),
-) -> None:
-    """Run a program to its end; its output goes to `log`, without the texts in `hidden`.
-
-    Whatever it started ends with it, also when this process is killed. Raises EvaluationError,
-    with the end of the log, when it fails or takes longer than `limit_s` seconds; ServerError as
-    soon as the server that it asks is dead.
-    """
-    process = ServerProcess(
-        argv, environ, log, marker=secrets.token_hex(8), secrets=list(hidden), grace_s=5.0
-    )
-    name, began = Path(argv[0]).name, time.monotonic()
-    said = began
-    try:
-        while process.alive():
-            if server is not None:
-                server.raise_if_dead()
-            now = time.monotonic()
-            if now - began > limit_s:
-                raise _failure(f"{name} was still running after {limit_s:.0f} s", process)
-            if now - said > _PROGRESS_S:
-                said = now
-                print(f"{name}: running for {now - began:.0f} s; {process.tail(1)}", flush=True)
-            time.sleep(_POLL_S)
-    finally:
-        process.stop()
-    if process.exit_code != 0:
-        raise _failure(f"{name} ended with exit code {process.exit_code}", process)
+def _all_zero(metrics: Metrics, name: str) -> str:
+    """Says so where every score of a benchmark is exactly 0."""
+    scores = [
+        value
+        for values in metrics.get(name, {}).values()
+        for metric, value in values.items()
+        if isinstance(value, int | float) and metric not in _NO_SCORES
+        and not metric.endswith(("_stderr", "_seconds"))
+    ]  # fmt: skip
+    return "every score is exactly 0" if scores and not any(scores) else ""
 
 
-def _failure(reason: str, process: ServerProcess) -> EvaluationError:
-    return EvaluationError(f"{reason}; log: {process.log_path}; its last lines:\n{process.tail()}")
+_NO_SCORES = frozenset(
+    {"num_entries", "avg_tokens", "gen_seconds", "no_answer", "num_instructions"}
+)
