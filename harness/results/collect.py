@@ -36,6 +36,7 @@ def collect_run(run: RunPaths) -> Table:
             from harness.results.plots import plot_table
 
             plot_table(table, headlines(table), run.results_plot)
+        _plot_training(run)
     except (UserError, OSError) as error:
         return replace(table, notes=(*table.notes, f"{run.root}: {error}"))
     return table
@@ -47,6 +48,17 @@ def latest_run(runs_dir: Path) -> RunPaths:
         if not read_manifest(run).plan.serves:
             return run
     return find_run(None, runs_dir)
+
+
+def _plot_training(run: RunPaths) -> None:
+    if not run.train_log.is_file():
+        return
+    from harness.results.training_curve import plot_training, read_log
+
+    entries = read_log(run.train_log)
+    if entries:
+        steps = sorted(complete_checkpoints(checkpoints_dir(run)))
+        plot_training(entries, steps, f"{run.name}  {run.run_id}", run.train_plot)
 
 
 def run_table(status: RunStatus) -> Table:

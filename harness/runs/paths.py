@@ -11,7 +11,7 @@
   eval/<checkpoint>/metrics.json
   serve/state.json  serve/server.log
   local/
-  results.csv results_long.csv results.png
+  results.csv results_long.csv results.png train.png
 """
 
 from __future__ import annotations
@@ -122,6 +122,10 @@ class RunPaths:
     def node_reason(self, rank: int) -> Path:
         """What went wrong on another node than the first."""
         return self.train / f"node-{rank}.json"
+
+    @property
+    def train_plot(self) -> Path:
+        return self.root / "train.png"
 
     @property
     def eval(self) -> Path:

@@ -7,8 +7,9 @@
         --gradient_checkpointing True --learning_rate 2e-5 --lr_scheduler_type cosine \\
         --warmup_steps 100 --save_steps 500 --eos_token '<|im_end|>' --model_dtype float32
 
+Or by this file's path, `accelerate launch harness/compute/train/sft.py …`, from any folder.
 `--config FILE` (YAML or JSON) gives the same arguments; the command line wins. All arguments of
-TRL's SFTConfig are known. Started again, it goes on from the newest complete checkpoint.
+TRL's SFTConfig are known, with its own defaults. Started again, it goes on from the newest complete checkpoint.
 """
 
 from __future__ import annotations
@@ -19,6 +20,9 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+if not __package__:  # started by its path: the project is what must be importable, not this folder
+    sys.path[0] = str(Path(__file__).resolve().parents[3])
+
 import datasets
 import transformers
 from transformers import AutoTokenizer
@@ -28,9 +32,9 @@ from harness.compute.train.arguments import (
     ScriptArguments,
     TrainingConfig,
     adapter,
-    attention,
     parse,
 )
+from harness.compute.train.attention import attention
 from harness.compute.train.callbacks import RunLog, StopDiverged, StopRequest, StopTogether
 from harness.compute.train.data import link_dataset, load_rows
 from harness.compute.train.launch import ATTEMPT_VARIABLE
@@ -43,6 +47,7 @@ from harness.compute.train.resume import (
     set_aside_incomplete,
 )
 from harness.compute.train.state import carried, write_state
+from harness.compute.train.trackers import prepare_trackers
 from harness.compute.train.trainer import CheckpointingTrainer, barrier, batch_facts
 from harness.errors import HarnessError, TrainingError, TrainingSuperseded, UserError
 from harness.runs.checkpoints import read_marker
@@ -59,6 +64,8 @@ def train(script: ScriptArguments, config: TrainingConfig, request: StopRequest)
     check_template(script, config)
     output = Path(config.output_dir)
     state_file, log_file = run_files(script, config)
+    prepare_trackers(config, log_file.parent)
+    kernels = attention(script, config)
     attempt = os.environ.get(ATTEMPT_VARIABLE, "")
 
     if config.process_index == 0:
@@ -77,14 +84,16 @@ def train(script: ScriptArguments, config: TrainingConfig, request: StopRequest)
 
     # The arguments as given: below, and in the Trainer, some are filled in.
     facts = record(script, config, template=template_text(script, config))
+    facts["run"] = Path(script.run_dir).name if script.run_dir else None  # whose it is to prune
     rows, taken = load_rows(dataset_folder(script, config), script.dataset_split,
                             script.max_samples, config.seed)  # fmt: skip
     say(f"training on {taken}; {config.world_size} processes on {config.device.type}"
-        f"{', bfloat16 mixed precision' if config.bf16 else ''}, {parallelism}")  # fmt: skip
+        f"{', bfloat16 mixed precision' if config.bf16 else ''}, {parallelism}"
+        f"{', attention: ' + kernels if kernels else ''}")  # fmt: skip
     config.model_init_kwargs = {
         **(config.model_init_kwargs or {}),
         "dtype": script.model_dtype,
-        "attn_implementation": attention(script, config),
+        "attn_implementation": kernels,
     }
     log, stop = RunLog(log_file, state_file, attempt), StopTogether(request)
     trainer = CheckpointingTrainer(

@@ -12,7 +12,7 @@ import torch
 from transformers import PreTrainedTokenizerBase, PrinterCallback
 from trl import SFTTrainer
 
-from harness.compute.train.callbacks import any_rank
+from harness.compute.train.callbacks import RunLog, any_rank
 from harness.compute.train.end_token import template_end_token, with_end_token
 from harness.compute.train.parallel import launched_parallelism
 from harness.compute.train.resume import BatchFacts
@@ -38,6 +38,8 @@ class CheckpointingTrainer(SFTTrainer):  # type: ignore[misc]
     ) -> None:
         super().__init__(*args, **kwargs)
         self.remove_callback(PrinterCallback)  # RunLog prints the same, once
+        # First ours: what RunLog measures then goes to the trackers too.
+        self.callback_handler.callbacks.sort(key=lambda c: not isinstance(c, RunLog))
         self._on_checkpoint = on_checkpoint
         self._facts = facts or {}
         self._end_token = stop_at_template_end(self.model, self.processing_class)
