@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from harness.benchmarks.registry import BENCHMARKS
 from harness.errors import UserError
@@ -63,16 +65,20 @@ def run_table(status: RunStatus) -> Table:
     """The table of a run as it stands."""
     run, plan = status.run, status.manifest.plan
     metrics: dict[str, Metrics] = {c.name: {} for c in plan.checkpoints}
+    origins: dict[tuple[str, str], Mapping[str, Any]] = {}
     problems = []
     for cell in status.cells:
         name, benchmark = cell.cell.checkpoint, cell.cell.benchmark
         if cell.state == "ok":
-            metrics[name] |= read_metrics(run.cell(name, benchmark).metrics)
+            own = read_metrics(run.cell(name, benchmark).metrics)
+            metrics[name] |= own
+            facts = cell.record.facts if cell.record else {}
+            origins |= {(name, key): facts for key in own}
         else:
             log = cell.log if Path(cell.log).exists() else ""
             problems.append(Problem(name, benchmark, cell.state, cell.reason, log))
     rows = tuple(Row.of(run.name, c.name, c.step, metrics[c.name]) for c in plan.checkpoints)
-    return Table(rows, tuple(problems), len(status.cells), tuple(_notes(status)))
+    return Table(rows, tuple(problems), len(status.cells), tuple(_notes(status)), origins)
 
 
 def _notes(status: RunStatus) -> list[str]:
