@@ -83,6 +83,6 @@ def test_the_tree_of_a_run_names_what_paths_names() -> None:
     run = RunPaths(Path("r/name/id"))
     cell = CellPaths(Path("x"))
     for path in (run.spec, run.site, run.manifest, run.commands, run.train_state, run.train_log,
-                 run.results_csv, run.results_long_csv, run.results_plot, cell.metrics, cell.task,
+                 run.results_csv, run.results_long_csv, run.results_plot, run.train_plot, cell.metrics, cell.task,
                  cell.output(0), cell.server_log):  # fmt: skip
         assert path.name in text, path

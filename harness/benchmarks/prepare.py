@@ -195,7 +195,7 @@ def _read(benchmark: Benchmark, source: Path | None, file: str = "", url: str = 
     """The benchmark's source file, or a further one."""
     file, url = file or benchmark.file, url or benchmark.source
     if source is not None:
-        found = sorted(source.glob(file))
+        found = sorted(path for path in source.glob(file) if path.is_file())
         if not found:
             raise UserError(f"{benchmark.name}: {source / file} does not exist")
         return found[0].read_bytes()

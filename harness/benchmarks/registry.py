@@ -148,7 +148,7 @@ BENCHMARKS: dict[str, Benchmark] = _Benchmarks(
                 headline="symbolic_correct",
                 prompt=mmlu.PROMPT,
                 source="https://people.eecs.berkeley.edu/~hendrycks/data.tar",
-                file="mmlu_data*.tar",
+                file="*data*.tar",
                 partial=True,
                 licence="MIT",
             ),

@@ -49,5 +49,6 @@ RESERVED = {
     "fsdp": "set parallelism: fsdp2",
     "fsdp_config": "set parallelism: fsdp2",
     "deepspeed": "set parallelism: zero2 or zero3",
+    "dataset_kwargs": "rows are tokenised before training; skip_prepare_dataset would skip it",
 }
 """Fields that would work against the harness, and why."""

@@ -10,9 +10,14 @@ from pydantic import AfterValidator, Field, PositiveInt, field_validator, model_
 from harness.config.base import TimeLimit
 from harness.config.lora import LEARNING_RATE, LoraFields
 from harness.config.sft_fields import RESERVED, SFT_FIELDS
+from harness.config.trackers import unknown_tracker
 from harness.errors import nearest
 
 Parallelism = Literal["ddp", "fsdp2", "zero2", "zero3"]
+WRAPPED = (
+    "packing_strategy: wrapped cuts conversations in the middle, which assistant_only_loss cannot "
+    "have; take packing_strategy: bfd"
+)
 
 
 def _best_of(text: str) -> str:
@@ -49,6 +54,9 @@ class TrainSpec(LoraFields):
     """Mixed precision in bfloat16."""
     model_dtype: Literal["float32", "bfloat16", "float16", "auto"] = "float32"
     """Precision of the weights that are trained and saved."""
+    attn_implementation: str | None = None
+    """`sdpa`, `eager`, `flash_attention_2`, …; unset: `flash_attention_2` for packed rows on CUDA,
+    `sdpa` for packed rows elsewhere, else the model's own default."""
     gradient_checkpointing: bool = True
     """Recompute activations in the backward pass: less memory, about 20 % slower."""
     learning_rate: float = Field(default=LEARNING_RATE, gt=0)
@@ -146,6 +154,13 @@ class TrainSpec(LoraFields):
             return ()
         return (value,) if isinstance(value, str) else value
 
+    @field_validator("report_to")
+    @classmethod
+    def _known_trackers(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        for problem in filter(None, map(unknown_tracker, names)):
+            raise ValueError(problem)
+        return names
+
     @property
     def keep_best(self) -> int | None:
         """N of `keep_checkpoints: best:N`; None for the others."""
@@ -156,6 +171,13 @@ class TrainSpec(LoraFields):
     def _metric_needs_ranking(self) -> TrainSpec:
         if self.best_metric is not None and self.keep_best is None:
             raise ValueError("best_metric ranks for keep_checkpoints: best:N; set both or neither")
+        return self
+
+    @model_validator(mode="after")
+    def _whole_conversations(self) -> TrainSpec:
+        wrapped = self.packing and self.sft.get("packing_strategy") == "wrapped"
+        if wrapped and self.assistant_only_loss:
+            raise ValueError(WRAPPED)
         return self
 
     @model_validator(mode="after")

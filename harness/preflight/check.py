@@ -26,6 +26,7 @@ from harness.preflight.rivals import check_output
 from harness.preflight.rows import RowCheck, check_rows
 from harness.preflight.serving import check_serving
 from harness.preflight.shape import ModelShape, read_shape
+from harness.preflight.software import check_software
 from harness.preflight.steps import check_steps, check_time, fix_steps
 from harness.preflight.template import check_template
 from harness.preflight.tokens import check_tokens
@@ -114,6 +115,7 @@ def check(
             findings += check_evaluation(spec.evaluation, site)
             findings += check_judge(spec, site, rows)
             findings += check_serving(spec.evaluation, site, scheduler, folder)
+        findings += check_software(spec.train, site)
         findings += check_machine(spec, site, scheduler)
     return Checked(tuple(findings), rows, spec)
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from harness.benchmarks.registry import BENCHMARKS
 from harness.errors import UserError
@@ -34,6 +36,7 @@ def collect_run(run: RunPaths) -> Table:
             from harness.results.plots import plot_table
 
             plot_table(table, headlines(table), run.results_plot)
+        _plot_training(run)
     except (UserError, OSError) as error:
         return replace(table, notes=(*table.notes, f"{run.root}: {error}"))
     return table
@@ -47,20 +50,35 @@ def latest_run(runs_dir: Path) -> RunPaths:
     return find_run(None, runs_dir)
 
 
+def _plot_training(run: RunPaths) -> None:
+    if not run.train_log.is_file():
+        return
+    from harness.results.training_curve import plot_training, read_log
+
+    entries = read_log(run.train_log)
+    if entries:
+        steps = sorted(complete_checkpoints(checkpoints_dir(run)))
+        plot_training(entries, steps, f"{run.name}  {run.run_id}", run.train_plot)
+
+
 def run_table(status: RunStatus) -> Table:
     """The table of a run as it stands."""
     run, plan = status.run, status.manifest.plan
     metrics: dict[str, Metrics] = {c.name: {} for c in plan.checkpoints}
+    origins: dict[tuple[str, str], Mapping[str, Any]] = {}
     problems = []
     for cell in status.cells:
         name, benchmark = cell.cell.checkpoint, cell.cell.benchmark
         if cell.state == "ok":
-            metrics[name] |= read_metrics(run.cell(name, benchmark).metrics)
+            own = read_metrics(run.cell(name, benchmark).metrics)
+            metrics[name] |= own
+            facts = cell.record.facts if cell.record else {}
+            origins |= {(name, key): facts for key in own}
         else:
             log = cell.log if Path(cell.log).exists() else ""
             problems.append(Problem(name, benchmark, cell.state, cell.reason, log))
     rows = tuple(Row.of(run.name, c.name, c.step, metrics[c.name]) for c in plan.checkpoints)
-    return Table(rows, tuple(problems), len(status.cells), tuple(_notes(status)))
+    return Table(rows, tuple(problems), len(status.cells), tuple(_notes(status)), origins)
 
 
 def _notes(status: RunStatus) -> list[str]:

@@ -89,7 +89,8 @@ def prune_run(run: RunPaths) -> list[str]:
 
 def _prune(run: RunPaths, train: TrainSpec, folder: Path) -> list[str]:
     finish_pruning(folder)
-    marked = complete_checkpoints(folder)
+    # In a shared output_dir another run's checkpoints are not ours to judge, nor to delete.
+    marked = {s: path for s, path in complete_checkpoints(folder).items() if _is_ours(path, run)}
     plan = read_manifest(run).plan
     evaluated = {s: found for s in marked if (found := _evaluated(run, plan, train, s, marked[s]))}
     pruned = [step for step, path in marked.items() if not is_resumable(path)]
@@ -102,14 +103,21 @@ def _prune(run: RunPaths, train: TrainSpec, folder: Path) -> list[str]:
     return lines
 
 
+def _is_ours(checkpoint: Path, run: RunPaths) -> bool:
+    return (read_marker(checkpoint) or {}).get("run") == run.run_id
+
+
 def _evaluated(
     run: RunPaths, plan: Plan, train: TrainSpec, step: int, checkpoint: Path
 ) -> Evaluated | None:
-    """The evaluation of a checkpoint; None when no cell of it is planned."""
+    """The evaluation of a checkpoint; None when it was never to be evaluated."""
     cells = [cell for cell in plan.cells if cell.checkpoint == checkpoint_name(step)]
+    marker = read_marker(checkpoint) or {}
     if not cells:
-        return None
-    identity = (read_marker(checkpoint) or {}).get("fingerprint")
+        # Training that took more steps than the plan foresaw leaves some that nobody has seen.
+        unforeseen = marker.get("planned", True) and step > plan.total_steps
+        return Evaluated(final=False) if plan.checkpoints and unforeseen else None
+    identity = marker.get("fingerprint")
     records = [read_task(run.cell(cell.checkpoint, cell.benchmark)) for cell in cells]
     if not all(_is_final(record, identity, train) for record in records):
         return Evaluated(final=False)

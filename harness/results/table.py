@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from harness.runs.files import write_text
 from harness.runs.metrics import Metrics, flatten
 
 Value = int | float | str | None
 KEYS = ("run", "checkpoint", "step")
+ORIGIN = ("backend", "engine", "engine_version", "fingerprint", "template_sha256", "prompts_sha256")
+"""Facts of task.json that stand beside each value of the long CSV."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,8 @@ class Table:
     planned: int = 0
     """Cells there should be; 0 where there is no plan."""
     notes: tuple[str, ...] = ()
+    origins: Mapping[tuple[str, str], Mapping[str, Any]] = field(default_factory=dict)
+    """(checkpoint, benchmark as metrics.json names it) -> facts of its task.json."""
 
     @property
     def columns(self) -> list[str]:
@@ -92,16 +97,20 @@ def csv_text(table: Table) -> str:
 
 
 def long_csv_text(table: Table) -> str:
-    """One row per value: run, checkpoint, step, benchmark, aggregation, metric, value."""
+    """One row per value: its place, the value, the entries it is of, and where it comes from."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow([*KEYS, "benchmark", "aggregation", "metric", "value"])
+    writer.writerow([*KEYS, "benchmark", "aggregation", "metric", "value", "n", *ORIGIN])
     for row in table.rows:
         for name, value in row.values.items():
             if value is not None:
                 parts = name.split("/", 2)
                 step = "" if row.step is None else row.step
-                writer.writerow([row.run, row.checkpoint, step, *parts, value])
+                entries = row.values.get(f"{parts[0]}/{parts[1]}/num_entries")
+                facts = table.origins.get((row.checkpoint, parts[0]), {})
+                origin = [facts.get(fact, "") for fact in ORIGIN]
+                n = "" if entries is None else entries
+                writer.writerow([row.run, row.checkpoint, step, *parts, value, n, *origin])
     return out.getvalue()
 
 

@@ -129,7 +129,7 @@ def prune_optimizer(checkpoint: Path) -> int:
     if marker is None:
         raise ResultError(f"{checkpoint}: not a complete checkpoint: it is not pruned")
     write_json(checkpoint / COMPLETE_MARKER, {**marker, "optimizer_pruned": utc_now()})
-    return sum(_delete(path) for name in RESUME_FILES for path in checkpoint.glob(name))
+    return _delete_resume_files(checkpoint)
 
 
 def prune_checkpoint(checkpoint: Path) -> int:
@@ -145,6 +145,13 @@ def finish_pruning(folder: Path) -> None:
     """Delete what an interrupted pruning left."""
     for doomed in folder.glob(".pruned-checkpoint-*"):
         shutil.rmtree(doomed)
+    for checkpoint in complete_checkpoints(folder).values():
+        if not is_resumable(checkpoint):
+            _delete_resume_files(checkpoint)
+
+
+def _delete_resume_files(checkpoint: Path) -> int:
+    return sum(_delete(path) for name in RESUME_FILES for path in checkpoint.glob(name))
 
 
 def _delete(path: Path) -> int:

@@ -11,7 +11,7 @@
   eval/<checkpoint>/metrics.json
   serve/state.json  serve/server.log
   local/
-  results.csv results_long.csv results.png
+  results.csv results_long.csv results.png train.png
 """
 
 from __future__ import annotations
@@ -124,6 +124,10 @@ class RunPaths:
         return self.train / f"node-{rank}.json"
 
     @property
+    def train_plot(self) -> Path:
+        return self.root / "train.png"
+
+    @property
     def eval(self) -> Path:
         return self.root / "eval"
 
@@ -210,6 +214,50 @@ def key_file(run_id: str) -> Path:
     """
     state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
     return Path(state) / "harness" / "keys" / f"{run_id}.key"
+
+
+@dataclass(frozen=True)
+class TokenisedPaths:
+    """Rows tokenised once, shared by every run that asks for the same."""
+
+    cache: Path
+    key: str
+
+    @property
+    def root(self) -> Path:
+        return self.cache / self.key
+
+    @property
+    def rows(self) -> Path:
+        return self.root / "rows"
+
+    @property
+    def facts(self) -> Path:
+        """What the rows were made from; written last."""
+        return self.root / "facts.json"
+
+    @property
+    def lock(self) -> Path:
+        return self.cache / f"{self.key}.lock"
+
+    @property
+    def alive(self) -> Path:
+        """Touched while they are being made."""
+        return self.cache / f"{self.key}.alive"
+
+    @property
+    def problem(self) -> Path:
+        """Why they could not be made."""
+        return self.cache / f"{self.key}.error"
+
+    @property
+    def is_whole(self) -> bool:
+        return self.facts.is_file()
+
+
+def tokenised_cache(run: RunPaths) -> Path:
+    """Shared by all runs of a runs folder; may be deleted when no training is running."""
+    return run.root.parent.parent / ".tokenised"
 
 
 def link_latest(root: Path) -> None:

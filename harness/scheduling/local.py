@@ -29,7 +29,15 @@ from harness.errors import SchedulerError
 from harness.plan import PlannedJob
 from harness.runs.paths import RunPaths
 from harness.scheduling.environments import job_environment
-from harness.scheduling.local_queue import QueuedJob, changing, enqueue, queue_file, read_queue
+from harness.scheduling.local_queue import (
+    RUNNER_DIED,
+    QueuedJob,
+    bury_dead_runner,
+    changing,
+    enqueue,
+    queue_file,
+    read_queue,
+)
 from harness.scheduling.scheduler import Dependency, JobState, Phase, sbatch_options
 
 _POLL_S = 0.2
@@ -57,6 +65,7 @@ class LocalScheduler:
         from harness.scheduling.executor import RenderedExecutor
         from harness.scheduling.slurm import calls, task_indices
 
+        bury_dead_runner(run)
         executor = RenderedExecutor(
             run.logs(job.name),
             script=script,
@@ -110,7 +119,7 @@ class LocalScheduler:
             del found[job.id]
             for index, (phase, detail) in enumerate(zip(job.phases, job.details, strict=True)):
                 if not alive and phase in ("pending", "running"):
-                    phase, detail = "failed", "the local runner died"
+                    phase, detail = "failed", RUNNER_DIED
                 elif phase == "pending" and job.after:
                     detail = "waits for " + ", ".join(on for _, on in job.after)
                 key = f"{job.id}_{job.task(index)}" if job.array else job.id

@@ -16,6 +16,8 @@ from harness.runs.files import read_json, write_json
 from harness.runs.paths import RunPaths
 from harness.scheduling.scheduler import Phase
 
+RUNNER_DIED = "the local runner died"
+
 
 class QueuedJob(Frozen):
     """One queued script: a single task, or an array's tasks."""
@@ -101,6 +103,20 @@ def changing(run: RunPaths) -> Iterator[list[Queue]]:
         box = [read_queue(run)]
         yield box
         write_json(queue_file(run), box[0].model_dump(mode="json"))
+
+
+def bury_dead_runner(run: RunPaths) -> None:
+    """What a runner that died left unfinished has failed: a new runner must not start it again."""
+    with changing(run) as box:
+        queue = box[0]
+        if not queue.runner_pid or queue.runner_alive():
+            return
+        for job in queue.jobs:
+            for index, phase in enumerate(job.phases):
+                if phase in ("pending", "running"):
+                    job = job.with_task(index, "failed", RUNNER_DIED)
+            queue = queue.with_job(job)
+        box[0] = queue.model_copy(update={"runner_pid": 0})
 
 
 def enqueue(run: RunPaths, script: Path, dependency: str, array: str = "") -> str:

@@ -45,7 +45,7 @@ def follow_run(run: Any, poll: float | None, as_json: bool) -> None:
         raise typer.Exit(1 if state.server.get("state") != "stopped" else 0)
     table = collect_run(run)
     if state.cells:
-        print_table(table, [run.results_csv, run.results_plot], as_json)
+        print_table(table, [run.results_csv, run.results_plot, run.train_plot], as_json)
     failed = [n for n, s in state.jobs.items() if any(t.phase != "completed" for t in s)]
     if failed:
         say(f"not completed: {', '.join(failed)}; logs: {run.root / 'logs'}")

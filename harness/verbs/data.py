@@ -1,7 +1,8 @@
-"""Data on disk before any job needs it: prepare, data inspect."""
+"""Data on disk before any job needs it: prepare, data get, data convert, data inspect."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -64,6 +65,66 @@ def prepare(
         else:
             name = parse(word, "prepare").name
             print(f"{name}: {prepare_benchmark(name, folder, source, force)}", flush=True)
+
+
+@data_app.command()
+def get(
+    name: Annotated[str, typer.Argument(metavar="ID", help="A dataset on the Hub: OWNER/NAME.")],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where to write it.")],
+    subset: Annotated[str | None, typer.Option("--subset", help="Its configuration.")] = None,
+    split: Annotated[str | None, typer.Option("--split", help="Only this split.")] = None,
+    revision: Annotated[
+        str | None, typer.Option("--revision", help="Branch, tag or commit; default the newest.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace what is there.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Download a dataset once, where there is internet; started again, it goes on.
+
+    Example: python -m harness data get allenai/tulu-3-sft-mixture data/tulu-3-sft-mixture
+    """
+    from harness.compute.data.get import get as get_dataset
+
+    facts = get_dataset(
+        name, folder, subset=subset, split=split, revision=revision, force=force, report=say
+    )
+    if as_json:
+        print(json.dumps(facts, indent=2))
+        return
+    counts = ", ".join(f"{split}: {rows:,} rows" for split, rows in facts["rows"].items())
+    size = f"{facts['bytes'] / 1e6:,.1f} MB"
+    print(f"{folder}: {counts}; columns {', '.join(facts['columns'])}; {size}")
+
+
+@data_app.command()
+def convert(
+    source: Annotated[
+        Path, typer.Argument(metavar="FILE", help=".jsonl, .jsonl.gz, .json, .parquet or .csv.")
+    ],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where to write the dataset.")],
+    skip_bad: Annotated[
+        bool, typer.Option("--skip-bad", help="Leave bad rows out, and count them.")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace what is there.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """A file of chats -> a dataset with a `messages` column; bad rows are named, not dropped.
+
+    Rows hold `messages` (role, content), `conversations` (from, value), `prompt` and `completion`,
+    or `instruction`, `input` and `output`.
+
+    Example: python -m harness data convert chats.jsonl data/chats
+    """
+    from harness.compute.data.convert import convert as convert_file
+
+    outcome = convert_file(source, folder, skip_bad=skip_bad, force=force, report=say)
+    if as_json:
+        print(json.dumps(vars(outcome), indent=2))
+        return
+    for line in outcome.examples:
+        say(f"left out: {line}")
+    left = f", {outcome.bad:,} bad rows left out" if outcome.bad else ""
+    print(f"{folder}: {outcome.rows:,} rows{left}")
 
 
 @data_app.command()

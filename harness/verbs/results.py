@@ -60,7 +60,7 @@ def collect(
         runs_dir = runs_dir_of(site, site_overrides)
         found = find_run(target, runs_dir) if target else latest_run(runs_dir)
         table = collect_run(found)
-        written = [found.results_csv, found.results_plot]
+        written = [found.results_csv, found.results_plot, found.train_plot]
     if output is not None:
         try:
             write_csv(output, table)

@@ -14,6 +14,7 @@ from harness.benchmarks.registry import BENCHMARKS, parse
 from harness.compute.prepare import prepare_own
 from harness.errors import UserError
 from tests.support import harness
+from tests.test_cli import User
 
 DEFINITION = """\
 data: rows.jsonl
@@ -152,3 +153,17 @@ def test_the_command_line_prepares_lists_and_grades_it(tmp_path: Path) -> None:
     unknown = harness("prepare", "plux", *site)
     assert unknown.returncode == 2
     assert "did you mean 'plus'" in unknown.stderr
+
+
+def test_check_and_submit_know_it(tmp_path: Path) -> None:
+    user = User(tmp_path)
+    define(tmp_path / "own")
+    user.spec["evaluation"]["benchmarks"] = ["plus:2"]
+    unknown = user.run("check", "spec.yaml")
+    assert unknown.returncode == 2
+    assert "prepare my-benchmark.yaml" in unknown.stderr
+    assert user.run("prepare", "own/plus.yaml").returncode == 0
+    planned = user.run("submit", "spec.yaml", "--dry-run", "--json")
+    assert planned.returncode == 0, planned.stderr
+    cells = [c for j in json.loads(planned.stdout)["plan"]["jobs"] for t in j["tasks"] for c in t]
+    assert {(c["benchmark"], c["repeats"]) for c in cells} == {("plus", 2)}

@@ -180,3 +180,19 @@ def test_any_override_either_loads_or_gives_a_message(text: str) -> None:
         path = spec_file(Path(folder), GOOD)
         with suppress(UserError):
             load_spec(path, [text])
+
+
+def test_wrapped_packing_with_assistant_only_loss_is_refused_before_queueing(
+    tmp_path: Path,
+) -> None:
+    text = message(tmp_path, GOOD, "train.packing=true", "train.packing_strategy=wrapped")
+    assert "cuts conversations in the middle" in text
+    assert "packing_strategy: bfd" in text
+    everything = ["train.packing=true", "train.packing_strategy=wrapped",
+                  "train.assistant_only_loss=false"]  # fmt: skip
+    assert load_spec(spec_file(tmp_path, GOOD), everything).train.packing
+
+
+def test_a_misspelt_tracker_offers_the_nearest(tmp_path: Path) -> None:
+    assert "did you mean 'wandb'" in message(tmp_path, GOOD, "train.report_to=[wand]")
+    assert load_spec(spec_file(tmp_path, GOOD), ["train.report_to=none"]).train.report_to == ()

@@ -136,7 +136,25 @@ def test_numbers_are_not_rounded_and_absent_ones_are_empty() -> None:
         f"r,base,0,{1 / 3},",
         "r,checkpoint-5,5,0.5,",
     ]
-    assert long_csv_text(table).splitlines()[1] == f"r,base,0,a,pass@1,x,{1 / 3}"
+    assert long_csv_text(table).splitlines()[1] == f"r,base,0,a,pass@1,x,{1 / 3},,,,,,,"
+
+
+def test_the_long_form_tells_of_how_many_entries_and_where_a_value_comes_from() -> None:
+    metrics = {
+        "mmlu": {"pass@1": {"num_entries": 4, "symbolic_correct": 50.0}},
+        "mmlu-computer science": {"pass@1": {"num_entries": 2, "symbolic_correct": 0.0}},
+    }
+    facts = {"backend": "builtin", "engine": "vllm", "engine_version": "0.32", "seconds": {}}
+    origins = {("base", name): facts for name in metrics}
+    rows = (Row.of("r", "base", 0, metrics), Row.of("r", "other", 1, metrics))
+    lines = long_csv_text(Table(rows, origins=origins)).splitlines()
+    assert lines[0].endswith(
+        "value,n,backend,engine,engine_version,fingerprint,template_sha256,prompts_sha256"
+    )
+    assert lines[4] == (
+        "r,base,0,mmlu-computer science,pass@1,symbolic_correct,0.0,2,builtin,vllm,0.32,,,"
+    )
+    assert lines[8].endswith(",0.0,2,,,,,,")
 
 
 def test_the_screen_shows_headlines_only() -> None:

@@ -14,7 +14,13 @@ import pytest
 
 from harness.runs.paths import RunPaths
 from harness.scheduling.local import LocalScheduler, run_queue, task_environment
-from harness.scheduling.local_queue import QueuedJob, enqueue, read_queue
+from harness.scheduling.local_queue import (
+    QueuedJob,
+    bury_dead_runner,
+    changing,
+    enqueue,
+    read_queue,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -100,6 +106,21 @@ def test_jobs_of_a_dead_runner_have_failed(run: RunPaths) -> None:
     job = queue(run, "long", "true")
     state = LocalScheduler(run).states([job])[job]
     assert (state.phase, state.detail) == ("failed", "the local runner died")
+
+
+def test_a_new_runner_does_not_start_what_a_dead_one_left(run: RunPaths) -> None:
+    note = run.root / "note"
+    for name in ("running", "waiting"):
+        queue(run, name, f'echo {name} >> "{note}"')
+    with changing(run) as box:
+        job = box[0].jobs[0].with_task(0, "running")
+        box[0] = box[0].with_job(job).model_copy(update={"runner_pid": 1, "runner_started": 1.0})
+    bury_dead_runner(run)
+    queue(run, "again", f'echo again >> "{note}"')
+    bury_dead_runner(run)  # before each submission; nothing has run since
+    run_queue(run)
+    assert note.read_text() == "again\n"
+    assert phases(run) == {"running": ("failed",), "waiting": ("failed",), "again": ("completed",)}
 
 
 def test_the_runner_has_a_session_of_its_own_and_outlives_its_starter(run: RunPaths) -> None:

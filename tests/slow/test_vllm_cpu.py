@@ -18,6 +18,7 @@ from harness.compute.serve import ServeRequest, serve
 pytest.importorskip("torch", reason="torch builds the tiny checkpoint")
 pytest.importorskip("transformers", reason="transformers builds the tiny checkpoint")
 
+from tests.overfitted import ANSWER, QUESTION, make_overfitted_checkpoint, without_its_end_token
 from tests.tiny_model import make_tiny_model
 
 TEMPLATE = (
@@ -102,3 +103,36 @@ def test_vllm_knows_the_flags_for_several_gpus(venv: Path) -> None:
     ).stdout
     for flag in ("--tensor-parallel-size", "--data-parallel-size", "--api-key"):
         assert flag in shown
+
+
+def test_a_trained_checkpoint_stops_at_its_templates_end_token(venv: Path, tmp_path: Path) -> None:
+    """And with its generation config lacking that token, the same weights run on."""
+    pytest.importorskip("trl", reason="TRL trains the checkpoint")
+    trained = make_overfitted_checkpoint(tmp_path)
+
+    def wrap(argv: list[str]) -> list[str]:
+        path = f"PATH={venv / 'bin'}:{os.environ['PATH']}"
+        return ["env", path, "VLLM_CPU_KVCACHE_SPACE=1", *argv]
+
+    found = {}
+    for model in (trained, without_its_end_token(trained, tmp_path / "checkpoint-without")):
+        request = ServeRequest(
+            engine="vllm", model=str(model), served_name=model.name, tensor_parallel=1,
+            max_model_len=512, gpu_memory_utilization=0.5, dtype="float32",
+            extra_flags={"enforce_eager": True, "seed": 0}, ready_timeout_s=900, wrap=wrap,
+            log_path=tmp_path / f"{model.name}.log",
+        )  # fmt: skip
+        with serve(request) as server:
+            body = {"model": server.model, "messages": [{"role": "user", "content": QUESTION}],
+                    "max_tokens": 48, "temperature": 0.0}  # fmt: skip
+            key = {"Authorization": f"Bearer {server.api_key}"}
+            url = f"{server.base_url}/chat/completions"
+            answer = httpx.post(url, json=body, headers=key, timeout=120, trust_env=False)
+        assert answer.status_code == 200, answer.text
+        found[model.name] = answer.json()
+    stopped, ran_on = found[trained.name], found["checkpoint-without"]
+    assert stopped["choices"][0]["finish_reason"] == "stop"
+    assert stopped["choices"][0]["message"]["content"] == ANSWER
+    assert stopped["usage"]["completion_tokens"] < 24
+    assert ran_on["choices"][0]["finish_reason"] == "length"
+    assert ran_on["usage"]["completion_tokens"] == 48

@@ -169,7 +169,6 @@ class CellWork:
         """
         self.evaluator.prepare()
         self.record("running")
-        began = time.monotonic()
         if server:
             # One server answers for all cells of a task: the first one pays for its start.
             self._spend("start", server.start_seconds)
@@ -178,6 +177,7 @@ class CellWork:
                 "engine_version": self.engine_version(server),
                 "served_as": server.model,
             }
+        began = time.monotonic()
         try:
             self.evaluator.run(server)
         finally:

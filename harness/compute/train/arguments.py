@@ -10,6 +10,8 @@ import torch
 from trl import SFTConfig, TrlParser
 
 from harness.config.lora import LEARNING_RATE, LORA_DEFAULTS, LORA_LEARNING_RATE
+from harness.config.sft_fields import RESERVED
+from harness.config.train import WRAPPED
 from harness.errors import UserError
 
 
@@ -96,11 +98,10 @@ class TrainingConfig(SFTConfig):  # type: ignore[misc]
                 "CUDA build of PyTorch), or set use_cpu: true to train on CPU"
             )
         super().__post_init__()
+        if self.dataset_kwargs:
+            raise UserError(f"dataset_kwargs: cannot be set: {RESERVED['dataset_kwargs']}")
         if self.packing and self.packing_strategy == "wrapped" and self.assistant_only_loss:
-            raise UserError(
-                "packing_strategy: wrapped cuts conversations in the middle, which "
-                "assistant_only_loss cannot have; use bfd"
-            )
+            raise UserError(WRAPPED)
 
 
 def parse(argv: list[str] | None = None) -> tuple[ScriptArguments, TrainingConfig]:
@@ -109,6 +110,10 @@ def parse(argv: list[str] | None = None) -> tuple[ScriptArguments, TrainingConfi
     Raises UserError for a value that no run could use.
     """
     parser = TrlParser([ScriptArguments, TrainingConfig], prog="sft.py")
+    for action in parser._actions:
+        # `--bf16` alone means true, also for the fields that have no default of their own.
+        if getattr(action.type, "__name__", "") == "string_to_bool" and action.nargs is None:
+            action.nargs, action.const = "?", True
     script, config = parser.parse_args_and_config(argv)
     if script.use_peft and not config.learning_rate_given:
         config.learning_rate = LORA_LEARNING_RATE
@@ -133,14 +138,3 @@ def adapter(script: ScriptArguments) -> Any:
     values = {name: getattr(script, name) for name in LORA_DEFAULTS}
     given = {name: value for name, value in values.items() if value is not None}
     return get_peft_config(ModelConfig(use_peft=True, **{**LORA_DEFAULTS, **given}))
-
-
-def attention(script: ScriptArguments, config: SFTConfig) -> str | None:
-    """The attention implementation; an explicit choice is kept.
-
-    sdpa builds a (batch x length)^2 mask for packed rows, FlashAttention none.
-    """
-    if script.attn_implementation or not config.packing:
-        return script.attn_implementation
-    on_cuda = not config.use_cpu and torch.cuda.is_available()
-    return "flash_attention_2" if on_cuda else "sdpa"

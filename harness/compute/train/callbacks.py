@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from harness.compute.train.flops import Compute, compute_of
 from harness.compute.train.state import carried, read_state, write_state
 from harness.errors import TrainingError, TrainingSuperseded, UserError
 from harness.runs.files import utc_now, write_text
@@ -114,7 +115,8 @@ class RunLog(TrainerCallback):  # type: ignore[misc]
         self._state = carried(state, attempt)
         self._started = self._last_time = time.monotonic()
         self._first_step = self._last_step = 0
-        self._last_tokens = self._written = 0.0
+        self._last_tokens = self._tokens_before = self._written = 0.0
+        self._compute: Compute | None = None
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
@@ -127,7 +129,8 @@ class RunLog(TrainerCallback):  # type: ignore[misc]
         self._started = self._last_time = time.monotonic()
         self._first_step = self._last_step = state.global_step
         if state.is_world_process_zero:
-            _drop_steps_after(self._log, state.global_step)
+            # TRL counts tokens from zero again after a restart.
+            self._tokens_before = _drop_steps_after(self._log, state.global_step)
             self._write("running", state)
 
     def on_step_end(
@@ -153,11 +156,16 @@ class RunLog(TrainerCallback):  # type: ignore[misc]
         state: TrainerState,
         control: TrainerControl,
         logs: dict[str, Any] | None = None,
-        **_: Any,
+        **objects: Any,
     ) -> None:
         if not state.is_world_process_zero or not logs or "loss" not in logs:
             return
+        if self._compute is None:
+            self._compute = compute_of(args, objects.get("model"), objects.get("train_dataloader"))
         entry = self._entry(state, logs, time.monotonic(), args)
+        # Trackers see them too: the trainer calls this one before theirs.
+        logs.update({k: v for k in ("tokens_per_second", "mfu", "peak_memory_gb")
+                     if (v := entry[k]) is not None})  # fmt: skip
         self._log.parent.mkdir(parents=True, exist_ok=True)
         with self._log.open("a", encoding="utf-8") as file:
             file.write(json.dumps(entry, allow_nan=False) + "\n")
@@ -189,14 +197,16 @@ class RunLog(TrainerCallback):  # type: ignore[misc]
         entry["epoch"] = state.epoch
         for name in ("loss", "grad_norm", "learning_rate", "mean_token_accuracy", "entropy"):
             entry[name] = _finite(logs.get(name))
-        entry["tokens"] = tokens
-        entry["tokens_per_second"] = (
-            None if tokens is None else round((tokens - self._last_tokens) / passed, 1)
-        )
+        entry["tokens"] = None if tokens is None else int(tokens + self._tokens_before)
+        speed = None if tokens is None else (tokens - self._last_tokens) / passed
+        entry["tokens_per_second"] = None if speed is None else round(speed, 1)
+        mfu = self._compute.mfu(speed) if self._compute else None
+        entry["mfu"] = None if mfu is None else round(mfu, 4)
         entry["steps_per_second"] = round(steps / passed, 4)
         entry["seconds"] = round(now - self._started, 3)
         entry["remaining_seconds"] = _remaining(state, self._first_step, now - self._started)
         entry["peak_memory_gb"] = peak_memory_gb(args.device)
+        entry["attempt"] = self._state.attempt
         self._last_time, self._last_step = now, state.global_step
         self._last_tokens = self._last_tokens if tokens is None else float(tokens)
         return entry
@@ -215,7 +225,7 @@ def check_ours(state_file: Path, attempt: str) -> None:
 
 
 def progress_line(entry: dict[str, Any], max_steps: int) -> str:
-    """`step 20/100  loss 1.234  lr 2e-05  4.1 steps/s  12,000 tokens/s  12.3 GB  0:01:20 left`."""
+    """`step 20/100  loss 1.2  lr 2e-05  4.1 steps/s  12,000 tokens/s  41 % MFU  12.3 GB  0:01:20 left`."""
     parts = [f"step {entry['step']}/{max_steps}"]
     for name, label in (("loss", "loss"), ("grad_norm", "grad"), ("learning_rate", "lr")):
         value = entry[name]
@@ -224,6 +234,8 @@ def progress_line(entry: dict[str, Any], max_steps: int) -> str:
     parts.append(f"{entry['steps_per_second']:.3g} steps/s")
     if entry["tokens_per_second"] is not None:
         parts.append(f"{entry['tokens_per_second']:,.0f} tokens/s")
+    if entry.get("mfu") is not None:
+        parts.append(f"{100 * entry['mfu']:.0f} % MFU")
     if entry["peak_memory_gb"] is not None:
         parts.append(f"{entry['peak_memory_gb']:.2f} GB")
     if entry["remaining_seconds"] is not None:
@@ -249,15 +261,21 @@ def _finite(value: Any) -> Any:
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _drop_steps_after(log: Path, step: int) -> None:
-    """Forget lines past the checkpoint that training goes on from; they will be written again."""
+def _drop_steps_after(log: Path, step: int) -> float:
+    """Forget lines past the checkpoint that training goes on from; they will be written again.
+
+    Returns the tokens trained on up to there, 0 where no line says.
+    """
     if not log.is_file():
-        return
-    kept = []
+        return 0.0
+    kept, tokens = [], 0.0
     for line in log.read_text(encoding="utf-8").splitlines():
         try:
-            if json.loads(line)["step"] <= step:
+            entry = json.loads(line)
+            if entry["step"] <= step:
                 kept.append(line)
+                tokens = float(entry.get("tokens") or tokens)
         except (ValueError, KeyError, TypeError):
             continue  # cut off by the interruption
     write_text(log, "".join(f"{line}\n" for line in kept))
+    return tokens

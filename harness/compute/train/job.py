@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import secrets
-import shutil
 import signal
 import sys
 import time
@@ -146,8 +145,6 @@ def outcome(
         # Orphans save when they are ended; that must not look like a request to requeue.
         reason = f"the launcher was killed by signal {-code}; its workers saved step {state.step}"
     elif state.state in ("complete", "preempted"):
-        if state.state == "complete":
-            shutil.rmtree(paths.train / "dataset", ignore_errors=True)
         print(f"training is {state.state} at step {state.step} of {state.max_steps}", flush=True)
         stopped = state.state == "preempted" and launcher.stop_signal == signal.SIGTERM
         return "stopped" if stopped else state.state

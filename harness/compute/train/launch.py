@@ -137,6 +137,8 @@ def script_arguments(
     if train.use_peft:
         lora = {name: getattr(train, name) for name in LORA_DEFAULTS}
         arguments |= {"use_peft": True, **{k: v for k, v in lora.items() if v is not None}}
+    if train.attn_implementation is not None:
+        arguments["attn_implementation"] = train.attn_implementation
     if template is not None:
         arguments["chat_template_path"] = str(template)
     if train.eos_token is not None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -76,6 +77,8 @@ class Launcher:
             try:
                 supervisor_code = self._process.wait(timeout=_POLL_SECONDS)
             except subprocess.TimeoutExpired:
+                if has_pending(self._pid, signal.SIGUSR2):
+                    self.request_stop(signal.SIGUSR2)
                 if self.stop_requested:
                     self._tell_workers()  # some may have started since
                 continue
@@ -119,6 +122,19 @@ class Launcher:
             self.tail.append(line.rstrip("\n"))
             sys.stdout.write(line)
             sys.stdout.flush()
+
+
+def has_pending(pid: int, number: int) -> bool:
+    """Whether a blocked signal waits for a process (proc(5), SigPnd, ShdPnd: bit n-1 is n).
+
+    USR2 is blocked in `accelerate launch`, which would die of it: so we see who was told.
+    """
+    try:
+        text = Path(f"/proc/{pid}/status").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return False
+    masks = re.findall(r"^(?:SigPnd|ShdPnd):\s*([0-9a-f]+)", text, re.MULTILINE)
+    return any(int(mask, 16) >> (number - 1) & 1 for mask in masks)
 
 
 def survivors(attempt: str) -> list[psutil.Process]:

@@ -7,17 +7,22 @@
         --gradient_checkpointing True --learning_rate 2e-5 --lr_scheduler_type cosine \\
         --warmup_steps 100 --save_steps 500 --eos_token '<|im_end|>' --model_dtype float32
 
+Or by this file's path, `accelerate launch harness/compute/train/sft.py …`, from any folder.
 `--config FILE` (YAML or JSON) gives the same arguments; the command line wins. All arguments of
-TRL's SFTConfig are known. Started again, it goes on from the newest complete checkpoint.
+TRL's SFTConfig are known, with its own defaults. Started again, it goes on from the newest complete checkpoint.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+
+if not __package__:  # started by its path: the project is what must be importable, not this folder
+    sys.path[0] = str(Path(__file__).resolve().parents[3])
 
 import datasets
 import transformers
@@ -28,11 +33,11 @@ from harness.compute.train.arguments import (
     ScriptArguments,
     TrainingConfig,
     adapter,
-    attention,
     parse,
 )
+from harness.compute.train.attention import attention
 from harness.compute.train.callbacks import RunLog, StopDiverged, StopRequest, StopTogether
-from harness.compute.train.data import link_dataset, load_rows
+from harness.compute.train.data import open_rows
 from harness.compute.train.launch import ATTEMPT_VARIABLE
 from harness.compute.train.parallel import check_parallelism, prepare_sharding
 from harness.compute.train.record import record
@@ -42,15 +47,22 @@ from harness.compute.train.resume import (
     newest_complete,
     set_aside_incomplete,
 )
+from harness.compute.train.rows import tokenised_rows
 from harness.compute.train.state import carried, write_state
+from harness.compute.train.trackers import prepare_trackers
 from harness.compute.train.trainer import CheckpointingTrainer, barrier, batch_facts
 from harness.errors import HarnessError, TrainingError, TrainingSuperseded, UserError
 from harness.runs.checkpoints import read_marker
 from harness.runs.paths import RunPaths, checkpoint_step
 
 
-def train(script: ScriptArguments, config: TrainingConfig, request: StopRequest) -> None:
-    """Train until done or told to stop. Raises UserError and TrainingError."""
+def train(
+    script: ScriptArguments, config: TrainingConfig, request: StopRequest, argv: Sequence[str]
+) -> None:
+    """Train until done or told to stop. Raises UserError and TrainingError.
+
+    `argv` are the arguments that `script` and `config` were parsed from.
+    """
     say = print if config.process_index == 0 else _quiet
     check_world(script, config)
     parallelism = prepare_sharding(config, script.use_peft)
@@ -59,6 +71,8 @@ def train(script: ScriptArguments, config: TrainingConfig, request: StopRequest)
     check_template(script, config)
     output = Path(config.output_dir)
     state_file, log_file = run_files(script, config)
+    prepare_trackers(config, log_file.parent)
+    kernels = attention(script, config)
     attempt = os.environ.get(ATTEMPT_VARIABLE, "")
 
     if config.process_index == 0:
@@ -77,31 +91,34 @@ def train(script: ScriptArguments, config: TrainingConfig, request: StopRequest)
 
     # The arguments as given: below, and in the Trainer, some are filled in.
     facts = record(script, config, template=template_text(script, config))
-    rows, taken = load_rows(dataset_folder(script, config), script.dataset_split,
-                            script.max_samples, config.seed)  # fmt: skip
-    say(f"training on {taken}; {config.world_size} processes on {config.device.type}"
-        f"{', bfloat16 mixed precision' if config.bf16 else ''}, {parallelism}")  # fmt: skip
+    facts["run"] = Path(script.run_dir).name if script.run_dir else None  # whose it is to prune
+    raw = open_rows(script.dataset_name, script.dataset_split)
+    tokenised = tokenised_rows(script, config, request, argv)
+    if tokenised is None:
+        if config.process_index == 0:
+            write_stopped(state_file, checkpoint, attempt)
+        say("told to stop before the first step")
+        return
+    say(f"training on {len(tokenised):,} sequences; {config.world_size} processes on "
+        f"{config.device.type}{', bfloat16 mixed precision' if config.bf16 else ''}, {parallelism}"
+        f"{', attention: ' + kernels if kernels else ''}")  # fmt: skip
     config.model_init_kwargs = {
         **(config.model_init_kwargs or {}),
         "dtype": script.model_dtype,
-        "attn_implementation": attention(script, config),
+        "attn_implementation": kernels,
     }
     log, stop = RunLog(log_file, state_file, attempt), StopTogether(request)
     trainer = CheckpointingTrainer(
         model=script.model_name,
         args=config,
-        train_dataset=rows,
+        train_dataset=raw,
+        tokenised=tokenised,
         callbacks=[stop, log, StopDiverged()],
         peft_config=adapter(script),
         on_checkpoint=release_hook(script),
         facts=facts,
     )
     check_parallelism(trainer.accelerator, parallelism)
-    if len(trainer.train_dataset) == 0:
-        raise UserError(
-            "no row is left to train on: every row lacks an assistant token within max_length "
-            f"({config.max_length})"
-        )
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     barrier()
     if config.process_index == 0:
@@ -157,17 +174,6 @@ def run_files(script: ScriptArguments, config: TrainingConfig) -> tuple[Path, Pa
     return output / "state.json", output / "log.jsonl"
 
 
-def dataset_folder(script: ScriptArguments, config: TrainingConfig) -> str:
-    """The dataset; in a run, by links in the run folder, where tokenised rows are then cached."""
-    if not script.run_dir:
-        return script.dataset_name
-    target = RunPaths(Path(script.run_dir)).train / "dataset"
-    if config.process_index == 0:
-        link_dataset(Path(script.dataset_name), target)
-    barrier()
-    return str(target)
-
-
 def release_hook(script: ScriptArguments) -> partial[None] | None:
     """What to call for a complete checkpoint: its evaluation may start, older ones may go."""
     return partial(_release, script.run_dir) if script.run_dir else None
@@ -192,6 +198,13 @@ def write_finished(state_file: Path, checkpoint: Path, attempt: str) -> None:
     write_state(state_file, replace(known, state="complete", step=step, max_steps=planned))
 
 
+def write_stopped(state_file: Path, checkpoint: Path | None, attempt: str) -> None:
+    """State of a run that was told to stop before its first step."""
+    step = checkpoint_step(checkpoint.name) if checkpoint else 0
+    known = carried(state_file, attempt)
+    write_state(state_file, replace(known, state="preempted", step=step or 0, max_steps=None))
+
+
 def _quiet(*_: object) -> None:
     return None
 
@@ -210,7 +223,7 @@ def main(argv: list[str] | None = None) -> int:
     datasets.disable_progress_bars()
     transformers.utils.logging.disable_progress_bar()
     try:
-        train(script, config, request)
+        train(script, config, request, sys.argv[1:] if argv is None else argv)
     except Exception as error:
         if config.process_index == 0:
             record_failure(run_files(script, config)[0], error)

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from datasets import Dataset
 from transformers import PreTrainedTokenizerBase, PrinterCallback
 from trl import SFTTrainer
 
-from harness.compute.train.callbacks import any_rank
+from harness.compute.train.callbacks import RunLog, any_rank
 from harness.compute.train.end_token import template_end_token, with_end_token
 from harness.compute.train.parallel import launched_parallelism
 from harness.compute.train.resume import BatchFacts
@@ -32,12 +33,16 @@ class CheckpointingTrainer(SFTTrainer):  # type: ignore[misc]
     def __init__(
         self,
         *args: Any,
+        tokenised: Dataset,
         on_checkpoint: Callable[[int], object] | None = None,
         facts: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
+        self._tokenised = tokenised
         super().__init__(*args, **kwargs)
         self.remove_callback(PrinterCallback)  # RunLog prints the same, once
+        # First ours: what RunLog measures then goes to the trackers too.
+        self.callback_handler.callbacks.sort(key=lambda c: not isinstance(c, RunLog))
         self._on_checkpoint = on_checkpoint
         self._facts = facts or {}
         self._end_token = stop_at_template_end(self.model, self.processing_class)
@@ -48,6 +53,12 @@ class CheckpointingTrainer(SFTTrainer):  # type: ignore[misc]
     def batch_facts(self) -> BatchFacts:
         """What a resumed run must have in common with this one."""
         return batch_facts(self.args)
+
+    def _prepare_dataset(self, dataset: Any, *args: Any) -> Dataset:
+        """What tokenise.py has made, by SFTTrainer's own method, of the rows to train on."""
+        if args[-1] != "train":
+            return super()._prepare_dataset(dataset, *args)
+        return self._tokenised
 
     def _maybe_log_save_evaluate(self, tr_loss: torch.Tensor, *args: Any, **kwargs: Any) -> None:
         logs = self.control.should_log

@@ -39,6 +39,12 @@ def chat_server(rule: Callable[[str], str]) -> Iterator[ChatServer]:
     class Handler(BaseHTTPRequestHandler):
         def log_message(self, *args: Any) -> None: ...
 
+        def do_GET(self) -> None:
+            if self.headers.get("Authorization") != f"Bearer {server.api_key}":
+                self.reply(401, {"error": "no key"})
+            else:
+                self.reply(200, {"data": [{"id": server.model}]})
+
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             if self.headers.get("Authorization") != f"Bearer {server.api_key}":

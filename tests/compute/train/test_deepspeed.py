@@ -24,7 +24,7 @@ from safetensors.torch import load_file
 from harness.compute.train.launch import Node, accelerate_config
 from harness.config.train import TrainSpec
 from harness.runs.checkpoints import complete_checkpoints
-from tests.compute.train.test_job import PROJECT, TEMPLATE, inputs  # noqa: F401  (a fixture)
+from tests.compute.train.job_run import PROJECT, TEMPLATE
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -36,7 +36,7 @@ sys.exit(sft.main())
 """
 
 
-def train(folder: Path, inputs: Path, parallelism: Any, *further: str) -> dict[str, Any]:  # noqa: F811
+def train(folder: Path, inputs: Path, parallelism: Any, *further: str) -> dict[str, Any]:
     """Weights of checkpoint-4 after training, or going on, in `folder`."""
     folder.mkdir(exist_ok=True)
     spec = TrainSpec(model_name="m", dataset_name="d", parallelism=parallelism, gpus_per_node=2)
@@ -72,7 +72,7 @@ def largest_difference(a: dict[str, Any], b: dict[str, Any]) -> float:
 @pytest.mark.parametrize("stage", ["zero2", "zero3"])
 def test_zero_ends_with_the_weights_of_ddp_and_resumes_exactly(
     stage: str,
-    inputs: Path,  # noqa: F811
+    inputs: Path,
     tmp_path: Path,
 ) -> None:
     ddp = train(tmp_path / "ddp", inputs, "ddp")

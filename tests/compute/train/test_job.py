@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
-import yaml
 
 pytest.importorskip("trl", reason="TRL is not installed")
 
@@ -24,89 +18,21 @@ from harness.config.load import load_spec
 from harness.preflight.rivals import check_output
 from harness.runs.checkpoints import complete_checkpoints, read_marker
 from harness.runs.files import read_json
-from harness.runs.paths import RunPaths
-from tests.tiny_model import make_tiny_dataset, make_tiny_model
+from harness.runs.paths import RunPaths, tokenised_cache
 
-PROJECT = Path(__file__).parents[3]
-TEMPLATE = PROJECT / "templates" / "chat" / "qwen3_nonthinking.jinja"
+from .job_run import (
+    TEMPLATE,
+    finish,
+    log_steps,
+    make_run,
+    signal_everyone,
+    start,
+    state,
+    train,
+    wait_for,
+)
+
 IM_END, ENDOFTEXT = 2, 0
-
-
-@pytest.fixture(scope="module")
-def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model and a dataset, in folders whose names would break a careless shell."""
-    folder = tmp_path_factory.mktemp("inputs") / "it's a $HOME"
-    make_tiny_model(folder / "model")
-    make_tiny_dataset(folder / "data", 64, split="train")
-    return folder
-
-
-def make_run(folder: Path, inputs: Path, **changes: Any) -> RunPaths:
-    train = {
-        "model_name": str(inputs / "model"),
-        "dataset_name": str(inputs / "data"),
-        "chat_template_path": "templates/chat/qwen3_nonthinking.jinja",
-        "max_length": 64,
-        "max_steps": 4,
-        "save_steps": 2,
-        "warmup_steps": 1,
-        "per_device_train_batch_size": 2,
-        "gradient_accumulation_steps": 1,
-        "logging_steps": 1,
-        "use_cpu": True,
-        **changes,
-    }
-    paths = RunPaths(folder / "tiny" / "20260101-000000-abcd")
-    paths.root.mkdir(parents=True, exist_ok=True)
-    paths.spec.write_text(yaml.safe_dump({"name": "tiny", "train": train}), encoding="utf-8")
-    return paths
-
-
-def start(paths: RunPaths, **env: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "harness.compute.train.job", str(paths.root)],
-        cwd=PROJECT, env={**os.environ, **env}, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-    )  # fmt: skip
-
-
-def finish(job: subprocess.Popen[str]) -> tuple[int, str]:
-    try:
-        output, _ = job.communicate(timeout=120)
-    finally:
-        job.kill()
-    return job.returncode, output
-
-
-def train(paths: RunPaths, **env: str) -> tuple[int, str]:
-    return finish(start(paths, **env))
-
-
-def state(paths: RunPaths) -> dict[str, Any]:
-    value = read_json(paths.train_state)
-    assert isinstance(value, dict)
-    return value
-
-
-def log_steps(paths: RunPaths) -> list[int]:
-    return [json.loads(line)["step"] for line in paths.train_log.read_text().splitlines()]
-
-
-def wait_for(
-    condition: Callable[[], bool], job: subprocess.Popen[str], seconds: float = 90
-) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert job.poll() is None, finish(job)[1]
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.05)
-
-
-def signal_everyone(job: subprocess.Popen[str], number: signal.Signals) -> None:
-    """As Slurm does: the job, the launcher, the workers, all at once."""
-    job_process = psutil.Process(job.pid)
-    for process in [job_process, *job_process.children(recursive=True)]:
-        process.send_signal(number)
 
 
 @pytest.fixture(scope="module")
@@ -127,7 +53,7 @@ def test_two_processes_train_and_say_so(finished: tuple[RunPaths, str]) -> None:
 
 
 def test_rows_are_capped_by_a_seeded_shuffle_that_is_logged(finished: tuple[RunPaths, str]) -> None:
-    assert "training on 40 of 64 rows" in finished[1]
+    assert "tokenising 40 of 64 rows" in finished[1]
     assert "shuffled with seed 42" in finished[1]
 
 
@@ -183,7 +109,8 @@ def test_a_failed_release_is_a_warning(finished: tuple[RunPaths, str]) -> None:
 
 def test_the_users_dataset_stays_as_it_was(finished: tuple[RunPaths, str], inputs: Path) -> None:
     assert list((inputs / "data").rglob("cache-*")) == []
-    assert not (finished[0].train / "dataset").exists()
+    (tokenised,) = tokenised_cache(finished[0]).glob("[0-9a-f]*/facts.json")
+    assert not list(tokenised.parent.rglob("cache-*"))
 
 
 def test_a_finished_run_is_left_as_it_is(finished: tuple[RunPaths, str]) -> None:
@@ -262,7 +189,9 @@ def test_a_signal_before_the_workers_are_ready_is_not_lost(inputs: Path, tmp_pat
     job.send_signal(signal.SIGUSR2)
     code, output = finish(job)
     assert code == 0, output
-    assert (state(paths)["state"], state(paths)["step"]) == ("preempted", 1)
+    # Told while rows are tokenised, it ends before the first step.
+    assert state(paths)["state"] == "preempted"
+    assert state(paths)["step"] in (0, 1)
 
 
 def test_term_to_everyone_saves_too(inputs: Path, tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ def test_one_gpu_needs_no_process_group() -> None:
 def test_every_argument_of_the_standard_command_reaches_the_script() -> None:
     arguments = script_arguments(GPUS, Path("/r"), Path("/o"), Path("/t.jinja"))
     elsewhere = {"nodes", "gpus_per_node", "cpu_processes", "time_limit", "eos_token", "sft"}
-    elsewhere |= {"max_restarts", "keep_checkpoints", "best_metric", "prune"}
+    elsewhere |= {"max_restarts", "keep_checkpoints", "best_metric", "prune", "attn_implementation"}
     elsewhere |= {"use_peft", *LORA_DEFAULTS}
     assert set(TrainSpec.model_fields) - elsewhere <= set(arguments)
     assert not {"use_peft", *LORA_DEFAULTS} & set(arguments)
@@ -52,6 +52,9 @@ def test_every_argument_of_the_standard_command_reaches_the_script() -> None:
     assert arguments["max_steps"] == -1
     assert arguments["report_to"] == "none"
     assert "eos_token" not in arguments
+    assert "attn_implementation" not in arguments
+    chosen = GPUS.model_copy(update={"attn_implementation": "sdpa"})
+    assert script_arguments(chosen, Path("/r"), Path("/o"), None)["attn_implementation"] == "sdpa"
 
 
 def test_lora_reaches_the_script_with_its_defaults() -> None:

@@ -23,7 +23,7 @@ from harness.config.train import TrainSpec
 from harness.errors import UserError
 from harness.runs.checkpoints import complete_checkpoints
 from harness.runs.paths import RunPaths
-from tests.compute.train.test_job import inputs, make_run, train  # noqa: F401  (a fixture)
+from tests.compute.train.job_run import make_run, train
 
 TOLERANCE = 1e-6
 """Of weights that a step moves by up to 2e-5: ranks add gradients in another order."""
@@ -114,7 +114,7 @@ def largest_difference(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -
     return max(float((a[name] - b[name]).abs().max()) for name in a.keys() & b.keys())
 
 
-def finished(folder: Path, inputs: Path, **changes: Any) -> RunPaths:  # noqa: F811
+def finished(folder: Path, inputs: Path, **changes: Any) -> RunPaths:
     paths = make_run(folder, inputs, bf16=False, **changes)
     code, output = train(paths)
     assert code == 0, output
@@ -134,12 +134,12 @@ def resumed(paths: RunPaths, folder: Path) -> RunPaths:
 
 
 @pytest.fixture(scope="module")
-def fsdp2(inputs: Path, tmp_path_factory: pytest.TempPathFactory) -> RunPaths:  # noqa: F811
+def fsdp2(inputs: Path, tmp_path_factory: pytest.TempPathFactory) -> RunPaths:
     return finished(tmp_path_factory.mktemp("fsdp2"), inputs, parallelism="fsdp2")
 
 
 @pytest.fixture(scope="module")
-def ddp(inputs: Path, tmp_path_factory: pytest.TempPathFactory) -> RunPaths:  # noqa: F811
+def ddp(inputs: Path, tmp_path_factory: pytest.TempPathFactory) -> RunPaths:
     return finished(tmp_path_factory.mktemp("ddp"), inputs)
 
 
@@ -162,7 +162,7 @@ def test_resumed_fsdp2_ends_with_the_same_weights(fsdp2: RunPaths, tmp_path: Pat
 
 
 def test_a_resumed_adapter_ends_with_the_same_weights(
-    inputs: Path,  # noqa: F811
+    inputs: Path,
     tmp_path: Path,
 ) -> None:
     paths = finished(tmp_path / "whole", inputs, use_peft=True)

@@ -11,7 +11,8 @@ import pytest
 
 pytest.importorskip("trl", reason="TRL is not installed")
 
-from harness.compute.train.arguments import attention, parse
+from harness.compute.train.arguments import parse
+from harness.compute.train.attention import attention
 from harness.compute.train.callbacks import _drop_steps_after, _finite, progress_line
 from harness.compute.train.end_token import template_end_token
 from harness.compute.train.sft import check_template

@@ -1,0 +1,1 @@
+"""Datasets to train on: from the Hub, and from files."""

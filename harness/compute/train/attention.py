@@ -1,0 +1,111 @@
+"""Which attention trains: FlashAttention for packed rows on CUDA, and whether it is there."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import torch
+from huggingface_hub import constants
+from transformers.integrations.hub_kernels import get_attn_kernel_version
+from transformers.modeling_flash_attention_utils import (
+    FLASH_ATTENTION_COMPATIBILITY_MATRIX,
+    FLASH_ATTN_KERNEL_FALLBACK,
+)
+from transformers.utils.import_utils import (
+    KERNELS_MAX_VERSION,
+    KERNELS_MIN_VERSION,
+    is_kernels_available,
+)
+from trl import SFTConfig
+
+from harness.compute.train.arguments import ScriptArguments
+from harness.errors import UserError
+
+FLASH = "flash_attention_2"
+PLACE = "attn_implementation"
+
+
+def attention(script: ScriptArguments, config: SFTConfig) -> str | None:
+    """The attention implementation; an explicit choice is kept, None is the model's own default.
+
+    Packed rows: FlashAttention on CUDA, sdpa elsewhere and where all is float32, which
+    FlashAttention cannot compute. sdpa builds a (batch x length)^2 mask for packed rows,
+    FlashAttention none. Raises UserError where FlashAttention is needed but not there, before any
+    model is loaded.
+    """
+    chosen = script.attn_implementation or (config.model_init_kwargs or {}).get(PLACE)
+    if chosen is None and config.packing:
+        chosen = FLASH if _on_cuda(config) and _is_half(script, config) else "sdpa"
+    if chosen in FLASH_ATTN_KERNEL_FALLBACK:
+        if not _is_half(script, config):
+            raise UserError(
+                f"{PLACE}: {chosen} computes in bfloat16 or float16 only: set bf16: true"
+            )
+        require_flash_attention(str(chosen))
+    return chosen
+
+
+def require_flash_attention(implementation: str) -> None:
+    """Raise UserError, with the cure, unless `flash_attention_<n>` can be loaded here.
+
+    As transformers 5.23 looks for it: the flash-attn package, else a kernel of the Hub by the
+    `kernels` package, from its cache when HF_HUB_OFFLINE is set.
+    """
+    version = int(implementation.rpartition("_")[2])
+    if FLASH_ATTENTION_COMPATIBILITY_MATRIX[version]["general_availability_check"]():
+        return
+    repo = FLASH_ATTN_KERNEL_FALLBACK[implementation]
+    branch = get_attn_kernel_version(repo)
+    if not is_kernels_available():
+        reason = (
+            "neither the flash-attn package nor a fitting `kernels` package "
+            f"(>={KERNELS_MIN_VERSION},<{KERNELS_MAX_VERSION}) is installed"
+        )
+    elif constants.HF_HUB_OFFLINE and not kernel_is_cached(repo, branch):
+        reason = f"flash-attn is not installed, and {repo} v{branch} is not in the Hub's cache"
+    else:
+        problem = _load(repo, branch)
+        if problem is None:
+            return
+        reason = f"flash-attn is not installed, and {repo} v{branch} cannot be loaded: {problem}"
+        if not constants.HF_HUB_OFFLINE and kernel_is_cached(repo, branch):
+            reason += " (it is in the cache: without internet set HF_HUB_OFFLINE=1)"
+    raise UserError(f"{PLACE}: {implementation} is not there: {reason}.\n{cure(repo, branch)}")
+
+
+def cure(repo: str, branch: int) -> str:
+    """The ways out, by name."""
+    return (
+        "In the training environment, one of\n"
+        "  pip install flash-attn --no-build-isolation\n"
+        f"  pip install 'kernels>={KERNELS_MIN_VERSION},<{KERNELS_MAX_VERSION}', and where there is "
+        f"internet: hf download {repo} --repo-type kernel --revision v{branch}\n"
+        f"or set {PLACE}: sdpa (slower, and more memory for packed rows) or packing: false"
+    )
+
+
+def kernel_is_cached(repo: str, branch: int) -> bool:
+    """Whether a kernel's branch is in the cache, as the `kernels` package lays it out."""
+    cache = Path(os.environ.get("KERNELS_CACHE") or constants.HF_HUB_CACHE)
+    folders = (cache / f"{kind}s--{repo.replace('/', '--')}" for kind in ("kernel", "model"))
+    return any((folder / "refs" / f"v{branch}").is_file() for folder in folders)
+
+
+def _load(repo: str, branch: int) -> str | None:
+    """Why a kernel cannot be loaded; None when it can."""
+    from kernels import get_kernel
+
+    try:
+        get_kernel(repo, version=branch)
+    except Exception as error:  # whatever it is, training could not load it either
+        return f"{type(error).__name__}: {error}"
+    return None
+
+
+def _on_cuda(config: SFTConfig) -> bool:
+    return not config.use_cpu and torch.cuda.is_available()
+
+
+def _is_half(script: ScriptArguments, config: SFTConfig) -> bool:
+    return bool(config.bf16 or config.fp16) or script.model_dtype in ("bfloat16", "float16", "auto")

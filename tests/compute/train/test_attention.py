@@ -1,0 +1,138 @@
+"""FlashAttention for packed rows on CUDA: chosen, or refused with the cure, before a model loads.
+
+There is no GPU here. Faked are `torch.cuda.is_available`, and what transformers finds installed;
+the decision and the look into the cache of kernels are real.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+pytest.importorskip("trl", reason="TRL is not installed")
+
+import torch
+from huggingface_hub import constants
+from transformers.modeling_flash_attention_utils import FLASH_ATTENTION_COMPATIBILITY_MATRIX
+
+from harness.compute.train import attention as module
+from harness.compute.train.arguments import parse
+from harness.compute.train.attention import attention
+from harness.errors import UserError
+
+PACKED = ["--model_name", "m", "--dataset_name", "d", "--use_cpu", "--packing"]
+REPO, BRANCH = "kernels-community/flash-attn2", 4
+
+
+@pytest.fixture
+def cuda(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A machine with a GPU, without flash-attn, without `kernels`, offline; its kernel cache."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    has_flash(monkeypatch, False)
+    monkeypatch.setattr(module, "is_kernels_available", lambda: False)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setenv("KERNELS_CACHE", str(tmp_path))
+    return tmp_path
+
+
+def has_flash(monkeypatch: pytest.MonkeyPatch, there: bool) -> None:
+    monkeypatch.setitem(
+        FLASH_ATTENTION_COMPATIBILITY_MATRIX[2], "general_availability_check", lambda: there
+    )
+
+
+def has_kernels(monkeypatch: pytest.MonkeyPatch, get_kernel: Any) -> None:
+    monkeypatch.setattr(module, "is_kernels_available", lambda: True)
+    package = ModuleType("kernels")
+    package.get_kernel = get_kernel  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "kernels", package)
+
+
+def cache_kernel(cache: Path) -> None:
+    """What `hf download --repo-type kernel --revision v4` leaves."""
+    ref = cache / "kernels--kernels-community--flash-attn2" / "refs" / "v4"
+    ref.parent.mkdir(parents=True)
+    ref.write_text("0123")
+
+
+def choose(*options: str) -> str | None:
+    script, config = parse([*PACKED, "--bf16", "True", *options])
+    config.use_cpu = False
+    return attention(script, config)
+
+
+def test_on_cpu_packed_rows_take_sdpa() -> None:
+    script, config = parse([*PACKED, "--bf16", "False"])
+    assert attention(script, config) == "sdpa"
+
+
+def test_without_packing_the_models_own_default_stays(cuda: Path) -> None:
+    assert choose("--packing", "False") is None
+
+
+def test_flash_attn_is_taken_on_cuda(cuda: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    has_flash(monkeypatch, True)
+    assert choose() == "flash_attention_2"
+
+
+@pytest.mark.parametrize("explicit", [[], ["--attn_implementation", "flash_attention_2"]])
+def test_without_kernels_it_is_refused_with_every_cure(cuda: Path, explicit: list[str]) -> None:
+    with pytest.raises(UserError) as refused:
+        choose(*explicit)
+    text = str(refused.value)
+    assert "neither the flash-attn package nor a fitting `kernels` package" in text
+    assert "pip install flash-attn" in text
+    assert f"hf download {REPO} --repo-type kernel --revision v{BRANCH}" in text
+    assert "attn_implementation: sdpa" in text
+
+
+def test_a_kernel_that_is_not_cached_is_refused_offline_without_asking_the_hub(
+    cuda: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    has_kernels(monkeypatch, lambda *_, **__: pytest.fail("the Hub was asked"))
+    with pytest.raises(UserError, match="not in the Hub's cache"):
+        choose()
+
+
+def test_a_cached_kernel_is_taken_by_the_version_that_transformers_asks_for(
+    cuda: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    has_kernels(monkeypatch, lambda repo, version: asked.append((repo, version)))
+    cache_kernel(cuda)
+    assert choose() == "flash_attention_2"
+    assert asked == [(REPO, BRANCH)]
+
+
+def test_a_kernel_that_does_not_load_is_refused_with_the_reason(
+    cuda: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def get_kernel(repo: str, version: int) -> None:
+        raise FileNotFoundError("no build for torch213-cu130")
+
+    has_kernels(monkeypatch, get_kernel)
+    cache_kernel(cuda)
+    with pytest.raises(UserError, match="no build for torch213-cu130"):
+        choose()
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    with pytest.raises(UserError, match="without internet set HF_HUB_OFFLINE=1"):
+        choose()
+
+
+@pytest.mark.parametrize("given", ["sdpa", "eager", "kernels-community/flash-attn3"])
+def test_an_explicit_choice_is_kept(cuda: Path, given: str) -> None:
+    assert choose("--attn_implementation", given) == given
+
+
+def test_a_choice_among_the_models_own_arguments_is_kept(cuda: Path) -> None:
+    assert choose("--model_init_kwargs", '{"attn_implementation": "eager"}') == "eager"
+
+
+def test_float32_alone_takes_sdpa_and_flash_attention_is_refused_for_it(cuda: Path) -> None:
+    assert choose("--bf16", "False") == "sdpa"
+    with pytest.raises(UserError, match="set bf16: true"):
+        choose("--bf16", "False", "--attn_implementation", "flash_attention_2")
