@@ -36,7 +36,7 @@ TEMPLATE = PROJECT / "templates" / "chat" / "qwen3_nonthinking.jinja"
 def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("inputs")
     make_tiny_model(folder / "model")
-    make_tiny_dataset(folder / "data", 40_000)
+    make_tiny_dataset(folder / "data", 20_000)
     return folder
 
 
@@ -89,7 +89,8 @@ def test_a_worker_that_is_stuck_or_dead_fails_the_training_and_leaves_no_process
 
     def harm() -> None:
         until(lambda: working(tmp_path), 120)
-        workers(tmp_path)[1].send_signal(number)
+        for worker in workers(tmp_path)[how == "dead" :]:
+            worker.send_signal(number)
 
     thread = threading.Thread(target=harm)
     thread.start()
