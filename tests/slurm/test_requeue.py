@@ -71,6 +71,7 @@ def test_interrupted_training_goes_on_and_ends_with_the_same_weights(
     check_exact(run, whole)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_a_real_time_limit_of_one_minute_is_met_with_a_save_and_a_requeue(
     uninterrupted: tuple[Cluster, Path], slurm: PrivateSlurm
@@ -162,6 +163,7 @@ def test_a_worker_killed_without_progress_fails_the_job_and_retry_goes_on(
     assert len(json.loads((run / "manifest.json").read_text())["submissions"]) == before == 2
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_a_lost_node_costs_the_steps_since_the_last_checkpoint_only(
     uninterrupted: tuple[Cluster, Path], slurm: PrivateSlurm
@@ -205,6 +207,7 @@ def test_a_kill_in_the_middle_of_a_save_falls_back_to_the_marked_checkpoint(
     check_exact(run, whole)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_a_job_killed_outright_leaves_no_process_and_can_be_retried(
     uninterrupted: tuple[Cluster, Path], slurm: PrivateSlurm

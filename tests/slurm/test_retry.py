@@ -19,7 +19,7 @@ def submissions(run: Path) -> list[tuple[str, list[int]]]:
     return [(s["job"], s.get("tasks", [])) for s in found]
 
 
-@pytest.mark.timeout(420)
+@pytest.mark.timeout(1800)
 def test_a_killed_task_of_an_array_is_made_again_and_no_other(
     cluster: Cluster,  # noqa: F811
     slurm: PrivateSlurm,
@@ -34,9 +34,9 @@ def test_a_killed_task_of_an_array_is_made_again_and_no_other(
         refused = cluster.harness("retry", *options)
         assert refused.returncode == 2
         assert "is not over" in refused.stderr
-    slurm.wait_until((cells / "instructions" / "task.json").is_file, 120, "the task to begin")
+    slurm.wait_until((cells / "instructions" / "task.json").is_file, 600, "the task to begin")
     slurm.run("scancel", "--signal=KILL", f"{array}_1")
-    followed = cluster.harness("status", "--wait", "--poll", "2")
+    followed = cluster.harness("status", "--wait", "--poll", "2", timeout=900)
     assert followed.returncode == 1, (followed.stdout, followed.stderr)
     assert "2 cells: 1 ok, 1 failed" in followed.stdout, followed.stdout
     first = {p: p.read_bytes() for p in (cells / "arithmetic").iterdir() if p.is_file()}
@@ -47,7 +47,7 @@ def test_a_killed_task_of_an_array_is_made_again_and_no_other(
     assert "arithmetic" not in shown.stderr
     assert "1 cells are ok and stay as they are" in shown.stderr
     assert submissions(run) == before
-    again = cluster.harness("retry", "--wait", "--poll", "2")
+    again = cluster.harness("retry", "--wait", "--poll", "2", timeout=900)
     assert again.returncode == 0, (again.stdout, again.stderr)
     assert submissions(run)[len(before) :] == [("eval-checkpoint-1", [1]), ("collect", [])]
     collected = cluster.harness("collect")
