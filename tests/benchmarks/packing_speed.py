@@ -4,7 +4,7 @@
 
 Two sets: the real GSM8K chat rows, and synthetic rows with a long tail (log-normal, mean 650 and at
 most 4096 tokens, both scaled down by four for the CPU). Tokens are real ones, padding not counted.
-A padded batch is 8 rows; a packed one the same number of real tokens. Packed rows train with sdpa
+A padded batch is 4 rows; a packed one the same number of real tokens. Packed rows train with sdpa
 here, which computes all of a packed row's attention; FlashAttention leaves out what is masked, so
 a GPU gains more. Rounds in turn; ratio of medians and of the best. About 3 minutes.
 """
@@ -31,7 +31,7 @@ from tests.benchmarks.job_speed import make_model
 from tests.support import shared_data
 
 TEMPLATE = Path(__file__).parents[2] / "templates" / "chat" / "qwen3_nonthinking.jinja"
-BATCH, STEPS, WARM_UP = 8, 14, 2
+BATCH, STEPS, WARM_UP = 4, 8, 1
 MAX_LENGTH = 1024
 
 

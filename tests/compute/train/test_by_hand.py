@@ -82,7 +82,7 @@ def test_it_trains_under_accelerate_launch(how: str, inputs: Path, tmp_path: Pat
         capture_output=True, text=True, timeout=200,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
-    assert "2 processes on cpu, attention: sdpa" in done.stdout
+    assert "2 processes on cpu, ddp, attention: sdpa" in done.stdout
     out = tmp_path / "out"
     assert list(complete_checkpoints(out)) == [2]
     marker = read_marker(out / "checkpoint-2")
