@@ -1,6 +1,6 @@
 """Tokens per second with packing, against padding, on a CPU.
 
-    python -m tests.benchmarks.packing_speed [ROUNDS]
+    python -m tests.benchmarks.packing_speed [ROUNDS] [STEPS]
 
 Two sets: the real GSM8K chat rows, and synthetic rows with a long tail (log-normal, mean 650 and at
 most 4096 tokens, both scaled down by four for the CPU). Tokens are real ones, padding not counted.
@@ -31,7 +31,7 @@ from tests.benchmarks.job_speed import make_model
 from tests.support import shared_data
 
 TEMPLATE = Path(__file__).parents[2] / "templates" / "chat" / "qwen3_nonthinking.jinja"
-BATCH, STEPS, WARM_UP = 4, 8, 1
+BATCH, WARM_UP = 4, 1
 MAX_LENGTH = 1024
 
 
@@ -71,11 +71,11 @@ def chats(pairs: list[tuple[str, str]]) -> Dataset:
     )  # fmt: skip
 
 
-def trainer(model: Path, folder: Path, rows: Dataset, packing: bool, batch: int) -> Any:
+def trainer(model: Path, folder: Path, rows: Dataset, packing: bool, batch: int, steps: int) -> Any:
     _, config = parse(
         ["--model_name", "unused", "--dataset_name", "unused", "--output_dir", str(folder),
          "--chat_template_path", str(TEMPLATE), "--assistant_only_loss", "--use_cpu", "--bf16",
-         "False", "--report_to", "none", "--max_steps", str(STEPS), "--save_strategy", "no",
+         "False", "--report_to", "none", "--max_steps", str(steps), "--save_strategy", "no",
          "--gradient_checkpointing", "False", "--logging_steps", "1", "--disable_tqdm", "True",
          "--per_device_train_batch_size", str(batch), "--max_length", str(MAX_LENGTH),
          "--packing", str(packing), "--model_init_kwargs", '{"attn_implementation": "sdpa"}']
@@ -84,10 +84,10 @@ def trainer(model: Path, folder: Path, rows: Dataset, packing: bool, batch: int)
 
 
 def measure(
-    model: Path, folder: Path, rows: Dataset, packing: bool, batch: int
+    model: Path, folder: Path, rows: Dataset, packing: bool, batch: int, steps: int
 ) -> tuple[float, float]:
     """Real tokens/s, and the share of positions that is padding."""
-    found = trainer(model, folder, rows, packing, batch)
+    found = trainer(model, folder, rows, packing, batch, steps)
     clock = Clock()
     found.add_callback(clock)
     found.train()
@@ -111,7 +111,7 @@ def packed_batch(rows: Dataset, model: Path) -> int:
     return max(1, round(BATCH * mean / MAX_LENGTH))
 
 
-def main(rounds: int = 2) -> None:
+def main(rounds: int = 2, steps: int = 8) -> None:
     datasets.disable_progress_bars()
     transformers.utils.logging.disable_progress_bar()
     sets = {"gsm8k": gsm8k(400), "long tail": long_tailed(400)}
@@ -121,16 +121,16 @@ def main(rounds: int = 2) -> None:
             if rows is None:
                 print(f"{word}: left out, the shared benchmark data is not here")
                 continue
-            compare(word, rows, model, Path(name) / "out", rounds)
+            compare(word, rows, model, Path(name) / "out", rounds, steps)
 
 
-def compare(word: str, rows: Dataset, model: Path, out: Path, rounds: int) -> None:
+def compare(word: str, rows: Dataset, model: Path, out: Path, rounds: int, steps: int) -> None:
     batches = {False: BATCH, True: packed_batch(rows, model)}
     speeds: dict[bool, list[float]] = {False: [], True: []}
     waste = {}
     for _ in range(rounds):
         for packing, batch in batches.items():
-            speed, waste[packing] = measure(model, out, rows, packing, batch)
+            speed, waste[packing] = measure(model, out, rows, packing, batch, steps)
             speeds[packing].append(speed)
     for packing, label in (
         (False, f"padded, {BATCH} rows"),
@@ -147,4 +147,4 @@ def compare(word: str, rows: Dataset, model: Path, out: Path, rounds: int) -> No
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:2]))
+    main(*map(int, sys.argv[1:3]))
