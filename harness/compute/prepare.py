@@ -36,6 +36,11 @@ def prepare_benchmark(
 
     Raises UserError when the source cannot be had or a needed package is missing.
     """
+    if BENCHMARKS[name].backend == "lm-eval":
+        raise UserError(
+            f"{name}: lm-eval keeps its data in the Hub's cache: run the task once, with "
+            "`--limit 1`, where there is internet; jobs then find it there (HF_HUB_OFFLINE=1)"
+        )
     if is_prepared(benchmarks_dir, name) and not force:
         return prepared_file(benchmarks_dir, name)
     target = prepare(name, benchmarks_dir, source)

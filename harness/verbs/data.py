@@ -46,7 +46,8 @@ def prepare(
     from harness.benchmarks.registry import BENCHMARKS, parse
     from harness.compute.prepare import prepare_benchmark, prepare_own
 
-    folder = Path(load_site(site, site_overrides).benchmarks_dir)
+    resolved = load_site(site, site_overrides)
+    folder = Path(resolved.benchmarks_dir)
     if show or not benchmarks:
         for b in BENCHMARKS.values():
             state = (
@@ -62,6 +63,13 @@ def prepare(
     for word in benchmarks:
         if is_definition(word):
             print(f"{word}: {prepare_own(Path(word), folder, force)}", flush=True)
+        elif word.startswith("nemo-skills."):
+            from harness.compute.evaluate.nemo_skills import prepare_data
+            from harness.compute.serve.launch import wrapper
+
+            task = parse(word, "prepare").name.partition(".")[2]
+            count = prepare_data(task, folder, wrapper(resolved, "nemo-skills", []))
+            print(f"{word}: {count} items, kept by NeMo-Skills", flush=True)
         else:
             name = parse(word, "prepare").name
             print(f"{name}: {prepare_benchmark(name, folder, source, force)}", flush=True)

@@ -194,6 +194,23 @@ def evaluate(
     return ProgramResult(read_results(folder, benchmark, items), _as_ours(samples), items, facts)
 
 
+def prepare_data(benchmark: str, folder: Path, wrap: Callable[[list[str]], list[str]]) -> int:
+    """`ns prepare_data` of one benchmark; returns its number of items. `folder` is for the log.
+
+    Raises EvaluationError when ns fails, or ends well without having written the data.
+    """
+    run_program(
+        wrap(prepare_command(benchmark)), os.environ, folder / f"ns-{benchmark}.log", limit_s=7200
+    )
+    count = _expected(benchmark, NemoSkillsSpec(), wrap)
+    if not count:
+        raise EvaluationError(
+            f"`ns prepare_data {benchmark}` ended, but the installed nemo_skills has no "
+            f"dataset/{benchmark}/test.jsonl; log: {folder / f'ns-{benchmark}.log'}"
+        )
+    return count
+
+
 def _expected(
     benchmark: str, options: NemoSkillsSpec, wrap: Callable[[list[str]], list[str]]
 ) -> int | None:

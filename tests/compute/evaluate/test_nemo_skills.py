@@ -140,6 +140,23 @@ def test_data_that_is_not_prepared_is_told(tmp_path: Path) -> None:
         run(tmp_path, tmp_path / "out", spec(tmp_path / "nowhere"))
 
 
+def test_prepared_data_must_be_there_afterwards(tmp_path: Path) -> None:
+    """A stand-in for the installed package: a folder from which `nemo_skills` is found."""
+    package = tmp_path / "site" / "nemo_skills"
+    (package / "dataset" / "sums").mkdir(parents=True)
+    (package / "__init__.py").write_text("")
+
+    def there(argv: list[str]) -> list[str]:
+        if argv[0] == "ns":
+            return in_its_environment(argv)
+        return ["env", f"PYTHONPATH={package.parent}", sys.executable, *argv[1:]]
+
+    with pytest.raises(EvaluationError, match=r"ended, but the installed nemo_skills has no"):
+        nemo_skills.prepare_data("sums", tmp_path, there)
+    (package / "dataset" / "sums" / "test.jsonl").write_text('{"problem": "1 + 1?"}\n' * 3)
+    assert nemo_skills.prepare_data("sums", tmp_path, there) == 3
+
+
 def test_options_and_overrides_reach_ns_in_its_own_words(data: Path) -> None:
     options = NemoSkillsSpec(
         chunks=4,
