@@ -17,7 +17,7 @@ from harness.compute.train.trackers import prepare_trackers
 from harness.config.trackers import TRACKERS, missing_packages, tracker_variables
 from harness.errors import UserError
 from harness.runs.paths import RunPaths
-from tests.compute.train.test_job import PROJECT, make_run, state, train
+from tests.compute.train.job_run import PROJECT, make_run, state, train
 from tests.tiny_model import make_tiny_dataset, make_tiny_model
 
 NEEDED = ["--model_name", "m", "--dataset_name", "d", "--use_cpu"]
