@@ -33,7 +33,7 @@ class CheckpointingTrainer(SFTTrainer):  # type: ignore[misc]
     def __init__(
         self,
         *args: Any,
-        tokenised: Dataset,
+        tokenised: Dataset | None = None,
         on_checkpoint: Callable[[int], object] | None = None,
         facts: dict[str, Any] | None = None,
         **kwargs: Any,
@@ -56,7 +56,7 @@ class CheckpointingTrainer(SFTTrainer):  # type: ignore[misc]
 
     def _prepare_dataset(self, dataset: Any, *args: Any) -> Dataset:
         """What tokenise.py has made, by SFTTrainer's own method, of the rows to train on."""
-        if args[-1] != "train":
+        if self._tokenised is None or args[-1] != "train":
             return super()._prepare_dataset(dataset, *args)
         return self._tokenised
 
