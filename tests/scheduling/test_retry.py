@@ -145,6 +145,7 @@ def kill_task_of(run: Path, task: Path) -> None:
         process.kill()
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_here_a_killed_task_is_retried_and_what_is_evaluated_is_pruned(tmp_path: Path) -> None:
     pytest.importorskip("trl", reason="needs the extra `train`")

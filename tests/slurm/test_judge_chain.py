@@ -25,6 +25,7 @@ def rule(prompt: str) -> str:
 
 @pytest.mark.timeout(CHAIN_S + 60)
 @pytest.mark.skipif(DATA is None, reason="the shared benchmark data is not beside the repository")
+@pytest.mark.slow
 def test_judged_benchmarks_go_through_the_chain(
     tmp_path: Path, slurm: PrivateSlurm, monkeypatch: pytest.MonkeyPatch
 ) -> None:

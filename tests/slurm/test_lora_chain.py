@@ -16,6 +16,7 @@ pytest.importorskip("peft", reason="needs the extra `train`")
 pytest.importorskip("openai", reason="needs the extra `eval`")
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(CHAIN_S + 60)
 def test_a_lora_checkpoint_is_merged_once_and_evaluated_by_every_task(
     cluster: Cluster,  # noqa: F811

@@ -77,6 +77,7 @@ def test_two_nodes_train_as_one(cluster: Cluster, slurm: PrivateSlurm) -> None: 
     assert workers(job) == {}
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(1200)
 def test_usr2_saves_once_and_the_first_node_requeues(
     cluster: Cluster,  # noqa: F811
@@ -99,6 +100,7 @@ def test_usr2_saves_once_and_the_first_node_requeues(
     assert workers(job) == {}
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(1200)
 def test_the_failure_of_one_node_ends_the_other_and_is_told(
     cluster: Cluster,  # noqa: F811

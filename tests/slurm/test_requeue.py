@@ -114,6 +114,7 @@ def test_a_real_time_limit_of_one_minute_is_met_with_a_save_and_a_requeue(
     check_exact(run, whole)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_a_killed_worker_with_a_new_checkpoint_is_restarted(
     uninterrupted: tuple[Cluster, Path], slurm: PrivateSlurm
@@ -133,6 +134,7 @@ def test_a_killed_worker_with_a_new_checkpoint_is_restarted(
     check_exact(run, whole)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_a_worker_killed_without_progress_fails_the_job_and_retry_goes_on(
     uninterrupted: tuple[Cluster, Path], slurm: PrivateSlurm

@@ -157,10 +157,12 @@ def test_fsdp2_ends_with_the_weights_of_ddp_in_servable_checkpoints(
         assert float((one(ids).logits - other(ids).logits).abs().max()) < 1e-6
 
 
+@pytest.mark.slow
 def test_resumed_fsdp2_ends_with_the_same_weights(fsdp2: RunPaths, tmp_path: Path) -> None:
     assert largest_difference(weights(resumed(fsdp2, tmp_path)), weights(fsdp2)) == 0.0
 
 
+@pytest.mark.slow
 def test_a_resumed_adapter_ends_with_the_same_weights(
     inputs: Path,
     tmp_path: Path,

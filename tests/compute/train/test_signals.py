@@ -72,6 +72,7 @@ def check_saved(paths: RunPaths, code: int, output: str) -> None:
     assert survivors(now["attempt"]) == []
 
 
+@pytest.mark.slow
 def test_signals_in_a_row_save_once(inputs: Path, tmp_path: Path) -> None:
     paths = make_run(tmp_path, inputs, **ENDLESS)
     job = start(paths)
@@ -84,6 +85,7 @@ def test_signals_in_a_row_save_once(inputs: Path, tmp_path: Path) -> None:
     assert output.rstrip().endswith("preempted"), "the first one says what for"
 
 
+@pytest.mark.slow
 def test_a_stop_at_the_very_last_step_is_the_end_and_no_interruption(
     inputs: Path, tmp_path: Path
 ) -> None:
@@ -119,6 +121,7 @@ def test_a_job_killed_outright_leaves_no_process(inputs: Path, tmp_path: Path) -
     assert list(complete_checkpoints(paths.checkpoints)) == [state(paths)["step"]]
 
 
+@pytest.mark.slow
 def test_a_diverged_loss_ends_training_for_good(inputs: Path, tmp_path: Path) -> None:
     paths = make_run(tmp_path, inputs, max_steps=200, save_steps=100, learning_rate=1e30)
     code, output = train(paths)
