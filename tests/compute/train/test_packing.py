@@ -109,6 +109,7 @@ def test_the_packed_loss_is_the_unpacked_one_and_contaminated_without_positions(
 
 
 @pytest.mark.skipif(not SMOLLM2.is_dir(), reason="$HARNESS_SMOLLM2 names no model")
+@pytest.mark.slow
 def test_so_it_is_for_a_real_model(tmp_path: Path) -> None:
     model, packed, alone = packed_and_unpacked(SMOLLM2, tmp_path, "chatml.jinja", 6, "sdpa")
     together, tokens = loss(model, packed)

@@ -37,10 +37,10 @@ def target(name: str, job: subprocess.Popen[str], paths: RunPaths) -> psutil.Pro
 @pytest.mark.parametrize(
     ("name", "number"),
     [
-        ("0", signal.SIGTERM),
+        pytest.param("0", signal.SIGTERM, marks=pytest.mark.slow),
         ("1", signal.SIGUSR2),
         ("launcher", signal.SIGUSR2),
-        ("launcher", signal.SIGTERM),
+        pytest.param("launcher", signal.SIGTERM, marks=pytest.mark.slow),
         ("job", signal.SIGTERM),
         pytest.param("0", signal.SIGUSR2, marks=pytest.mark.slow),
         pytest.param("1", signal.SIGTERM, marks=pytest.mark.slow),
