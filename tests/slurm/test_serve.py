@@ -50,7 +50,9 @@ class Served:
     def start(self, *argv: str, **variables: str) -> subprocess.Popen[str]:
         env = self.slurm.process_env() | {"XDG_STATE_HOME": str(self.folder / "state")} | variables
         return subprocess.Popen(
-            [sys.executable, "-m", "harness", *argv, "--site", str(self.folder / "site.yaml")],
+            # A suite that runs in the background ignores ctrl-C, and so would its children.
+            ["env", "--default-signal=INT", sys.executable, "-m", "harness", *argv,
+             "--site", str(self.folder / "site.yaml")],
             cwd=ROOT, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
             start_new_session=True,
         )  # fmt: skip
