@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The test suite: installs what it needs into .venv, then runs it. Under 30 minutes on 2 cores.
+# The test suite: installs what it needs into .venv, then runs it. About half an hour on 2 cores.
 #
 #   bash tests/run.sh                    # all but the slow tests
 #   bash tests/run.sh --all              # slow ones too (a real vLLM on CPU: gigabytes)

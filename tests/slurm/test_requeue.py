@@ -51,7 +51,7 @@ def uninterrupted(
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize(
     "interruption",
-    [("scancel", "--signal=USR2"), ("scontrol", "requeue")],
+    [("scancel", "--signal=USR2"), pytest.param(("scontrol", "requeue"), marks=pytest.mark.slow)],
     ids=["told-by-USR2", "requeued-by-Slurm"],
 )
 def test_interrupted_training_goes_on_and_ends_with_the_same_weights(

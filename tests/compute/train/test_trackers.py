@@ -48,6 +48,7 @@ def log_lines(paths: RunPaths) -> list[dict[str, Any]]:
     return [json.loads(line) for line in paths.train_log.read_text().splitlines()]
 
 
+@pytest.mark.slow
 def test_tensorboard_has_every_step_as_real_event_files(inputs: Path, tmp_path: Path) -> None:
     pytest.importorskip("tensorboard", reason="needs the extra `tensorboard`")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
