@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from harness.errors import UserError
 from harness.screen import print_table
 
 if TYPE_CHECKING:
@@ -50,6 +51,21 @@ def follow_run(run: Any, poll: float | None, as_json: bool) -> None:
     if failed:
         say(f"not completed: {', '.join(failed)}; logs: {run.root / 'logs'}")
     raise typer.Exit(1 if failed or table.problems else 0)
+
+
+def local_model(word: str) -> Path:
+    """The folder of a model: a path, or an id in the Hub's cache. Raises UserError."""
+    from harness.config.load import expand
+    from harness.preflight.model import cached_snapshot
+
+    folder = expand(word, "MODEL")
+    found = folder if folder.is_dir() else cached_snapshot(word)
+    if found is None:
+        raise UserError(
+            f"MODEL: {word}: no such folder, and not in the Hub's cache\n"
+            f"Where there is internet: hf download {word}"
+        )
+    return found
 
 
 def say(text: str) -> None:

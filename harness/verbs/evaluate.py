@@ -11,7 +11,7 @@ import typer
 from harness.errors import UserError
 from harness.options import AsJson, Poll, SetSite, SiteFile
 from harness.screen import count_levels, print_dry_run
-from harness.verbs.common import follow_run, load_site, say
+from harness.verbs.common import follow_run, load_site, local_model, say
 
 if TYPE_CHECKING:
     from harness.config.evaluate import EvalSpec
@@ -97,7 +97,6 @@ def _external(address: Text, name: str, key: Text) -> dict[str, Any] | None:
 def _model(model: str, external: dict[str, Any] | None, template: Path | None) -> dict[str, Any]:
     """Folder, names and template. Raises UserError."""
     from harness.config.load import expand
-    from harness.preflight.model import cached_snapshot
     from harness.runs.checkpoints import read_marker
     from harness.runs.paths import BASE, checkpoint_step
 
@@ -106,15 +105,7 @@ def _model(model: str, external: dict[str, Any] | None, template: Path | None) -
         if template:
             raise UserError("--chat-template: a running server has its own")
         return {"model": model, "name": f"eval-{shown}"[:80]}
-    folder = expand(model, "MODEL")
-    if not folder.is_dir():
-        cached = cached_snapshot(model)
-        if cached is None:
-            raise UserError(
-                f"MODEL: {model}: no such folder, and not in the Hub's cache\n"
-                f"Where there is internet: hf download {model}"
-            )
-        folder = cached
+    folder = local_model(model)
     marked = checkpoint_step(folder.name) is not None and read_marker(folder) is not None
     if marked and len(folder.parts) > 4:  # runs/<name>/<id>/checkpoints/checkpoint-500
         shown = _name(f"{folder.resolve().parents[2].name}-{folder.name}")

@@ -12,7 +12,7 @@ import typer
 from harness.errors import SchedulerError, UserError
 from harness.options import AsJson, SetSite, SiteFile
 from harness.screen import count_levels, print_dry_run, print_server
-from harness.verbs.common import load_site, say
+from harness.verbs.common import load_site, local_model, say
 
 if TYPE_CHECKING:
     from harness.config.serve import ServeSpec
@@ -116,17 +116,8 @@ def _spec(
     import re
 
     from harness.config.load import build_serve, expand
-    from harness.preflight.model import cached_snapshot
 
-    folder = expand(model, "MODEL")
-    if not folder.is_dir():
-        cached = cached_snapshot(model)
-        if cached is None:
-            raise UserError(
-                f"MODEL: {model}: no such folder, and not in the Hub's cache\n"
-                f"Where there is internet: hf download {model}"
-            )
-        folder = cached
+    folder = local_model(model)
     shown = model.rstrip("/").rpartition("/")[2] if folder.name != Path(model).name else folder.name
     word = re.sub(r"[^A-Za-z0-9._-]+", "-", shown).strip(".-") or "model"
     template = rest.pop("chat_template")

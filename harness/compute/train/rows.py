@@ -49,7 +49,8 @@ def tokenised_rows(
         going_on = (
             _make(target, request, argv) if config.process_index == 0 else _wait(target, request)
         )
-        if not going_on:
+        # Told in the moment they got whole: another rank goes on, and would wait for this one.
+        if not going_on and not target.is_whole:
             return None
     elif config.process_index == 0:
         print(f"rows were tokenised before: {target.root}", flush=True)

@@ -14,7 +14,7 @@ pytest.importorskip("trl", reason="TRL is not installed")
 
 from harness.compute.train.processes import has_pending, survivors
 from harness.runs.checkpoints import complete_checkpoints, read_marker
-from harness.runs.paths import RunPaths
+from harness.runs.paths import RunPaths, tokenised_cache
 
 from .job_run import finish, log_steps, make_run, signal_everyone, start, state, train, wait_for
 
@@ -91,8 +91,8 @@ def test_a_stop_at_the_very_last_step_is_the_end_and_no_interruption(
 ) -> None:
     paths = make_run(tmp_path, inputs, max_steps=1, save_steps=1)
     job = start(paths)
-    wait_for(lambda: paths.train_state.is_file(), job)
-    time.sleep(1)  # told before its only step: it stops after it
+    # Told between tokenising and its only step: it stops after that.
+    wait_for(lambda: any(tokenised_cache(paths).glob("*/facts.json")), job)
     job.send_signal(signal.SIGUSR2)
     code, output = finish(job)
     assert code == 0, output
