@@ -201,6 +201,18 @@ def test_a_dataset_on_a_read_only_disk_is_not_touched(inputs: Path, tmp_path: Pa
     assert "7 of 40 rows (shuffled with seed 3)" in done.stdout
 
 
+def tokenising() -> list[psutil.Process]:
+    """The processes that this one started to tokenise, and that still run."""
+    found = []
+    for child in psutil.Process().children():
+        try:
+            if "harness.compute.train.tokenise" in child.cmdline():
+                found.append(child)
+        except (psutil.ZombieProcess, psutil.NoSuchProcess):
+            continue  # it has ended, or is some other test's that nobody has waited for
+    return found
+
+
 def test_a_process_that_dies_is_an_error_and_leaves_nothing_half_done(
     inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -209,11 +221,9 @@ def test_a_process_that_dies_is_an_error_and_leaves_nothing_half_done(
 
     def kill_it() -> None:
         while not ended.is_set():
-            for child in psutil.Process().children():
-                if "harness.compute.train.tokenise" in " ".join(child.cmdline()):
-                    time.sleep(1)
-                    child.kill()
-                    return
+            for child in tokenising():
+                child.kill()
+                return
             time.sleep(0.05)
 
     killer = threading.Thread(target=kill_it)
@@ -242,8 +252,7 @@ def test_told_to_stop_it_ends_at_once(inputs: Path, tmp_path: Path, index: int) 
     began = time.monotonic()
     assert ask(arguments(inputs, tmp_path / "out"), index, request) is None
     assert time.monotonic() - began < 20
-    own = [p for p in psutil.Process().children() if "tokenise" in " ".join(p.cmdline())]
-    assert own == []
+    assert tokenising() == []
 
 
 @pytest.mark.parametrize(
