@@ -16,9 +16,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 if not __package__:  # started by its path: the project is what must be importable, not this folder
@@ -174,19 +173,23 @@ def run_files(script: ScriptArguments, config: TrainingConfig) -> tuple[Path, Pa
     return output / "state.json", output / "log.jsonl"
 
 
-def release_hook(script: ScriptArguments) -> partial[None] | None:
+def release_hook(script: ScriptArguments) -> Callable[[int], None] | None:
     """What to call for a complete checkpoint: its evaluation may start, older ones may go."""
-    return partial(_release, script.run_dir) if script.run_dir else None
-
-
-def _release(run_dir: str, step: int) -> None:
+    if not script.run_dir:
+        return None
+    # Imported before the first step: at the first checkpoint every rank would wait for it.
     from harness.results.prune import prune_reported
     from harness.scheduling.release import release_checkpoint
 
-    try:
-        release_checkpoint(run_dir, step)
-    finally:
-        prune_reported(RunPaths(Path(run_dir)))
+    run = RunPaths(Path(script.run_dir))
+
+    def release(step: int) -> None:
+        try:
+            release_checkpoint(run.root, step)
+        finally:
+            prune_reported(run)
+
+    return release
 
 
 def write_finished(state_file: Path, checkpoint: Path, attempt: str) -> None:
