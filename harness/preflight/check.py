@@ -15,6 +15,7 @@ from harness.plan import planned_steps, total_steps
 from harness.preflight.dataset import check_dataset
 from harness.preflight.disk import check_disk
 from harness.preflight.evaluation import check_evaluation
+from harness.preflight.evaluation_cost import check_tasks
 from harness.preflight.findings import Finding, error, warning
 from harness.preflight.judge import check_judge, resolve_judge
 from harness.preflight.machine import check_machine
@@ -113,6 +114,7 @@ def check(
         findings += _check_plan(spec, site, rows, shape)
         if spec.evaluation:
             findings += check_evaluation(spec.evaluation, site)
+            findings += check_tasks(spec.name, spec.evaluation, site)
             findings += check_judge(spec, site, rows)
             findings += check_serving(spec.evaluation, site, scheduler, folder)
         findings += check_software(spec.train, site)

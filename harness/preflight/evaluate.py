@@ -8,6 +8,7 @@ from pathlib import Path
 from harness.config.evaluate import EvalSpec
 from harness.config.site import Site
 from harness.preflight.evaluation import check_evaluation
+from harness.preflight.evaluation_cost import check_tasks
 from harness.preflight.findings import Finding, error, warning
 from harness.preflight.judge import check_judge
 from harness.preflight.machine import check_site
@@ -27,6 +28,7 @@ def check_eval(spec: EvalSpec, site: Site, scheduler: str) -> list[Finding]:
             cure = f"secrets: [{', '.join([*site.secrets, key])}] in the site file"
             findings.append(error("--api-key-env", f"the site does not let jobs see ${key}", cure))
         return findings + check_site(site, scheduler)
+    findings += check_tasks(spec.name, spec.evaluation, site)
     folder = Path(spec.model)
     if not is_adapter(folder):  # a LoRA checkpoint is merged by its task
         findings += check_served_folder(folder, "MODEL")

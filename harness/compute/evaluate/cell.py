@@ -17,7 +17,7 @@ from harness.compute.evaluate.evaluator import Evaluator, Outcome
 from harness.compute.evaluate.generate import SEED_RULE
 from harness.compute.evaluate.judge import Judge, JudgedEvaluator
 from harness.compute.evaluate.program import ProgramEvaluator
-from harness.compute.evaluate.provenance import gpu_seconds, versions
+from harness.compute.evaluate.provenance import gpu_seconds, idle_seconds, versions
 from harness.compute.serve.server import RunningServer
 from harness.config.evaluation import EvaluationSpec
 from harness.plan import Cell
@@ -233,7 +233,9 @@ class CellWork:
         assert record is not None, "grade() has written it"
         gpus = self.evaluation.server.gpu_count
         spent: Mapping[str, Any] = gpu_seconds(self.seconds, task_seconds, task_spent, cells, gpus)
+        idle = idle_seconds(task_seconds, task_spent, cells)
         facts = record.facts | {"gpu_seconds": spent, "seed_rule": SEED_RULE}
+        facts["seconds"] = {**self.seconds, "idle": round(idle, 2)}
         write_task(self.paths, record.model_copy(update={"facts": facts}))
 
     def _say(self, state: str, found: gates.Verdict, outcome: Outcome) -> None:

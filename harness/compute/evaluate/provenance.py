@@ -87,6 +87,11 @@ def gpu_seconds(
     (`task_seconds` minus `task_spent`) is shared by its cells as `idle`. While a cell is graded
     its GPUs are held, and counted, too.
     """
-    idle = max(task_seconds - task_spent, 0.0) / cells
+    idle = idle_seconds(task_seconds, task_spent, cells)
     parts = {phase: spent.get(phase, 0.0) for phase in PHASES} | {"idle": idle}
     return {"gpus": gpus, **{phase: round(s * gpus, 2) for phase, s in parts.items()}}
+
+
+def idle_seconds(task_seconds: float, task_spent: float, cells: int) -> float:
+    """One cell's share of the seconds that its task spent on none of its cells."""
+    return max(task_seconds - task_spent, 0.0) / cells
