@@ -76,7 +76,7 @@ def test_calls_are_exact_and_tokens_an_estimate_that_says_so(
     monkeypatch.setenv("JUDGE_KEY", "x")
     both = judged(prepared, JUDGE, benchmarks=["mt-bench", "arena-hard"], base_model=True)
     assert len(build_plan(both, site(prepared)).checkpoints) == 3
-    notes = found(both, prepared)
+    notes = [f for f in found(both, prepared) if f.place.startswith("evaluation.judge")]
     assert {f.level for f in notes} == {"note"}
     assert "api.openai.com" in notes[0].message
     assert notes[1].message.startswith(
