@@ -21,6 +21,7 @@ from harness.preflight.judge import check_judge, resolve_judge
 from harness.preflight.machine import check_machine
 from harness.preflight.memory import check_memory
 from harness.preflight.model import check_model, model_folder
+from harness.preflight.offline import check_offline
 from harness.preflight.parallelism import check_parallelism
 from harness.preflight.progress import Progress
 from harness.preflight.rivals import check_output
@@ -117,6 +118,7 @@ def check(
             findings += check_tasks(spec.name, spec.evaluation, site)
             findings += check_judge(spec, site, rows)
             findings += check_serving(spec.evaluation, site, scheduler, folder)
+        findings += check_offline(spec.train, spec.evaluation, site, folder)
         findings += check_software(spec.train, site)
         findings += check_machine(spec, site, scheduler)
     return Checked(tuple(findings), rows, spec)
