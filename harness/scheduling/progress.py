@@ -26,7 +26,10 @@ def read_progress(run: RunPaths) -> dict[str, Any]:
         return {}
     state = read_json(run.train_state)
     last = _last_entry(run)
-    return {**{name: last[name] for name in _FROM_LOG if last.get(name) is not None}, **state}
+    # The state is written every few seconds: a crash may leave the log further on.
+    step = max(state.get("step") or 0, last.get("step") or 0)
+    told = {name: last[name] for name in _FROM_LOG if last.get(name) is not None}
+    return {**told, **state, "step": step}
 
 
 def _last_entry(run: RunPaths) -> dict[str, Any]:

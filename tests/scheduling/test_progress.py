@@ -1,0 +1,43 @@
+"""What the run folder tells of training."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from pathlib import Path
+
+import pytest
+
+from harness.errors import ResultError
+from harness.runs.files import write_json, write_text
+from harness.runs.paths import RunPaths
+from harness.scheduling.progress import progress_line, read_progress
+
+NOW = datetime(2026, 1, 1, 12, 0, 30, tzinfo=timezone.utc)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunPaths:
+    paths = RunPaths(tmp_path / "run" / "20260101-000000-aaaa")
+    write_json(paths.train_state, {"state": "failed", "step": 0, "max_steps": 9, "error": "died\nx",
+                                   "updated": "2026-01-01T12:00:00Z"})  # fmt: skip
+    return paths
+
+
+def test_a_crash_is_told_with_the_last_logged_step(run: RunPaths) -> None:
+    write_text(
+        run.train_log, '{"step": 3, "loss": 2.5}\n{"step": 4, "loss": 1.25}\n{"step": 5, "lo'
+    )
+    line = progress_line(read_progress(run), NOW)
+    assert line == "failed  step 4/9  loss 1.25  updated 30 s ago  died"
+
+
+def test_without_a_log_the_state_is_all(run: RunPaths) -> None:
+    assert progress_line(read_progress(run), NOW).startswith("failed  step 0/9  updated")
+    run.train_state.unlink()
+    assert read_progress(run) == {}
+
+
+def test_an_unreadable_state_is_an_error(run: RunPaths) -> None:
+    write_text(run.train_state, "{")
+    with pytest.raises(ResultError, match="cannot be read as JSON"):
+        read_progress(run)
