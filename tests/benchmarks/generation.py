@@ -2,11 +2,12 @@
 
     python -m tests.benchmarks.generation VLLM_VENV [ROUNDS] [ITEMS] [CONCURRENCY] [TOKENS]
 
-VLLM_VENV is an environment with vLLM (tests/slow/install_vllm_cpu.sh makes one for CPU). One real
-server; in turn (A B A B …) ours asks ITEMS of gsm8k-like questions and `vllm bench serve` sends
-the same questions as often, both with CONCURRENCY requests under way and TOKENS tokens an answer
-(end tokens ignored). The model is SmolLM2-135M where $HARNESS_SMOLLM2 names its folder (tests/run.sh
-makes one), else a tiny random one. Ours is timed as it writes its last answer to disk, resume file included.
+VLLM_VENV is an environment with vLLM (tests/slow/install_vllm_cpu.sh makes one for CPU), and with
+the pandas and datasets that its load generator wants. One real server; in turn (A B A B …) ours
+asks ITEMS word problems and `vllm bench serve` sends the same, both with CONCURRENCY requests under
+way and TOKENS tokens an answer (end tokens ignored). The model is SmolLM2-135M where
+$HARNESS_SMOLLM2 names its folder (tests/run.sh makes one), else a tiny random one. Ours is timed
+until its last answer is on disk.
 """
 
 from __future__ import annotations
