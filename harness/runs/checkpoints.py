@@ -10,6 +10,8 @@ import hashlib
 import json
 import os
 import shutil
+import stat
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -80,15 +82,31 @@ def _base_identity(adapter: Path) -> str:
 
 def mark_complete(checkpoint: Path, **facts: Any) -> None:
     """Mark a checkpoint whole. Call it once every rank has written its part."""
+    identity = fingerprint(checkpoint)
+    share_weights(checkpoint)
     write_json(
         checkpoint / COMPLETE_MARKER,
         {
             "step": checkpoint_step(checkpoint.name),
-            "fingerprint": fingerprint(checkpoint),
+            "fingerprint": identity,
             "completed": utc_now(),
             **facts,
         },
     )
+
+
+def share_weights(model: Path) -> None:
+    """Let those read the weights who may read the configuration.
+
+    safetensors 0.8 makes its files for their owner alone, whatever the umask, and colleagues could
+    neither evaluate nor copy the model.
+    """
+    config = model / (ADAPTER_CONFIG if is_adapter(model) else "config.json")
+    mode = stat.S_IMODE(config.stat().st_mode)
+    for weights in model.glob("*.safetensors"):
+        if stat.S_IMODE(weights.stat().st_mode) != mode:
+            with suppress(PermissionError):  # some network file systems have their own rules
+                weights.chmod(mode)
 
 
 def read_marker(checkpoint: Path) -> dict[str, Any] | None:

@@ -136,6 +136,7 @@ async def ask(
     row: Row = {"id": item["id"]}
     messages: list[dict[str, str]] = []
     answers: list[str] = []
+    used: list[int | None] = []
     try:
         for turn in work.benchmark.turns(item):
             messages.append({"role": "user", "content": turn})
@@ -148,6 +149,8 @@ async def ask(
                 seed=item_seed(sampling.seed, work.repeat, index),
                 extra_body=dict(work.extra_body) if temperature else {},
             )
+            if not getattr(answer, "choices", None):
+                raise EvaluationError("it answers, but not as a chat completions endpoint does")
             choice = answer.choices[0]
             answers.append(choice.message.content or "")
             messages.append({"role": "assistant", "content": strip_reasoning(answers[-1])})
@@ -157,13 +160,12 @@ async def ask(
                 row["reasoning_content"] = reasoning
             if row.get("finish_reason") != "length":
                 row["finish_reason"] = choice.finish_reason
-            used = answer.usage.completion_tokens if answer.usage else None
-            row["num_generated_tokens"] = (row.get("num_generated_tokens", 0) + used
-                                           if used is not None else None)  # fmt: skip
+            used.append(answer.usage.completion_tokens if answer.usage else None)
+        row["num_generated_tokens"] = None if None in used else sum(used)
         row["generation"] = answers[-1]
         if len(answers) > 1:
             row["generations"] = answers
-    except APIError as error:
+    except (APIError, EvaluationError) as error:
         row["error"] = f"{type(error).__name__}: {error}"[:2000]
     ended = time.time()
     return row | {

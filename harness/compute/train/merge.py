@@ -19,7 +19,13 @@ from pathlib import Path
 from filelock import SoftFileLease
 
 from harness.errors import HarnessError, ResultError, UserError
-from harness.runs.checkpoints import ADAPTER_CONFIG, fingerprint, is_adapter, read_marker
+from harness.runs.checkpoints import (
+    ADAPTER_CONFIG,
+    fingerprint,
+    is_adapter,
+    read_marker,
+    share_weights,
+)
 from harness.runs.files import read_json, utc_now, write_json
 from harness.runs.paths import MERGED_MARKER, merged_name
 
@@ -108,6 +114,7 @@ def save_merged(checkpoint: Path, folder: Path, dtype: str) -> None:
     for name in _BESIDE:  # as they were trained, not as they are saved again
         if (checkpoint / name).is_file():
             shutil.copyfile(checkpoint / name, folder / name)
+    share_weights(folder)
 
 
 def _to_disk(folder: Path) -> None:

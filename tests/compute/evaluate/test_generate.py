@@ -43,6 +43,10 @@ class Protocol:
     """Status codes for the next requests, before answers come."""
     reject: str = ""
     """Requests that hold this text are refused with 400, always."""
+    choices: bool = True
+    """Else an answer holds no choice."""
+    counts: bool = True
+    """Else an answer does not tell its tokens."""
     dead: bool = False
 
     def raise_if_dead(self) -> None:
@@ -70,7 +74,8 @@ def server() -> Iterator[Protocol]:
                 choice = {"index": 0, "finish_reason": "stop", "message": message}
                 usage = {"prompt_tokens": 3, "completion_tokens": 5, "total_tokens": 8}
                 self.answer(200, {"id": "x", "object": "chat.completion", "created": 1,
-                                  "model": "m", "choices": [choice], "usage": usage})  # fmt: skip
+                                  "model": "m", "choices": [choice] if protocol.choices else [],
+                                  "usage": usage if protocol.counts else None})  # fmt: skip
 
         def answer(self, code: int, body: Any) -> None:
             data = json.dumps(body).encode()
@@ -148,6 +153,18 @@ def test_a_refused_item_is_an_error_row_which_a_gate_counts(
     assert "1 of 6 requests failed" in found.reason
     server.reject = ""
     assert "error" not in ask(server, path)[3]
+
+
+def test_an_answer_without_a_choice_is_an_error_row(server: Protocol, tmp_path: Path) -> None:
+    server.choices = False
+    rows = ask(server, tmp_path / "p.jsonl")
+    assert all("not as a chat completions endpoint" in row["error"] for row in rows)
+    assert not any("generation" in row for row in rows)
+
+
+def test_tokens_that_the_server_does_not_tell_are_unknown(server: Protocol, tmp_path: Path) -> None:
+    server.counts = False
+    assert {row["num_generated_tokens"] for row in ask(server, tmp_path / "p.jsonl")} == {None}
 
 
 def test_nothing_but_errors_stops_the_task(server: Protocol, tmp_path: Path) -> None:

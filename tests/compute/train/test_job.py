@@ -68,6 +68,11 @@ def test_every_planned_checkpoint_is_marked(finished: tuple[RunPaths, str]) -> N
         assert (path / "rng_state_1.pth").is_file()
 
 
+def test_colleagues_may_read_the_weights(finished: tuple[RunPaths, str]) -> None:
+    for path in complete_checkpoints(finished[0].checkpoints).values():
+        assert (path / "model.safetensors").stat().st_mode == (path / "config.json").stat().st_mode
+
+
 def test_a_marker_tells_the_configuration_to_the_check(finished: tuple[RunPaths, str]) -> None:
     paths, _ = finished
     there = load_spec(paths.spec).train.model_copy(

@@ -70,6 +70,7 @@ def test_tokenizer_template_and_generation_config_come_along(checkpoint: Path) -
     folder = merged_model(checkpoint)
     for name in ("generation_config.json", "chat_template.jinja", "tokenizer.json"):
         assert (folder / name).read_bytes() == (checkpoint / name).read_bytes()
+    assert (folder / "model.safetensors").stat().st_mode == (folder / "config.json").stat().st_mode
     marker = read_json(folder / "HARNESS_MERGED.json")
     assert marker["fingerprint"] == fingerprint(folder)
     assert marker["adapter"] == fingerprint(checkpoint)
