@@ -3,9 +3,10 @@
 The chain of one run:
 
     train ──afterok──> eval-checkpoint-500   (an array; one task per benchmark)
-          ──afterok──> eval-checkpoint-1000
+          ──afterok──> eval-checkpoint-1000 ──afterany──> judge-checkpoint-1000
           ──afterany─> close                 (releases or cancels the arrays that are left)
     eval-base                                (the model before training; waits for nothing)
+    judge-…                                  (without GPUs; where a judge is asked elsewhere)
     all of them ──afterany──> collect        (the table)
 """
 
@@ -26,7 +27,7 @@ from harness.errors import UserError
 from harness.runs.paths import BASE, checkpoint_name, checkpoint_step
 
 Condition = Literal["afterok", "afterany"]
-Work = Literal["train", "evaluate", "serve", "close", "collect"]
+Work = Literal["train", "evaluate", "judge", "serve", "close", "collect"]
 
 
 class Edge(Frozen):
@@ -54,6 +55,8 @@ class PlannedJob(Frozen):
     after: tuple[Edge, ...] = ()
     tasks: tuple[tuple[Cell, ...], ...] = ()
     """Cells of each array task; empty for a job that is no array."""
+    judges: tuple[Cell, ...] = ()
+    """Cells whose answers this job has judged; an array before it makes them."""
     nodes: int = 1
     gpus_per_node: int = 0
     cpus_per_node: int = 1
@@ -112,6 +115,10 @@ class Plan(Frozen):
                     return job, index
         raise KeyError(cell)
 
+    def judging(self, cell: Cell) -> PlannedJob | None:
+        """The job that has a cell's answers judged; None where the task that makes it does all."""
+        return next((job for job in self.jobs if cell in job.judges), None)
+
 
 def eval_job_name(checkpoint: str) -> str:
     """Name of the array that evaluates a checkpoint."""
@@ -158,10 +165,12 @@ def build_plan(spec: Spec, site: Site, rows: int | None = None) -> Plan:
     if spec.evaluation is None:
         return Plan(name=spec.name, total_steps=total, jobs=(train,), checkpoints=())
     checkpoints = _checkpoints(spec.evaluation, planned_steps(spec.train, total))
-    arrays = [_eval_job(spec.evaluation, site, checkpoint) for checkpoint in checkpoints]
+    arrays = [
+        job for checkpoint in checkpoints for job in _eval_jobs(spec.evaluation, site, checkpoint)
+    ]
     afterany = tuple(Edge(job=j.name, condition="afterany") for j in (train, *arrays))
-    close = _control_job(site, "close", (afterany[0],))
-    collect = _control_job(site, "collect", (*afterany, Edge(job=close.name, condition="afterany")))
+    close = _cpu_job(site, "close", (afterany[0],))
+    collect = _cpu_job(site, "collect", (*afterany, Edge(job=close.name, condition="afterany")))
     return Plan(
         name=spec.name,
         total_steps=total,
@@ -174,9 +183,11 @@ def eval_plan(spec: EvalSpec, site: Site) -> Plan:
     """One array that evaluates a model as it is, and its table."""
     step = checkpoint_step(spec.checkpoint) or 0
     checkpoint = PlannedCheckpoint(name=spec.checkpoint, step=step)
-    array = _eval_job(spec.evaluation, site, checkpoint).model_copy(update={"after": ()})
-    collect = _control_job(site, "collect", (Edge(job=array.name, condition="afterany"),))
-    return Plan(name=spec.name, total_steps=0, jobs=(array, collect), checkpoints=(checkpoint,))
+    array, *judge = _eval_jobs(spec.evaluation, site, checkpoint)
+    jobs = (array.model_copy(update={"after": ()}), *judge)
+    afterany = tuple(Edge(job=job.name, condition="afterany") for job in jobs)
+    collect = _cpu_job(site, "collect", afterany)
+    return Plan(name=spec.name, total_steps=0, jobs=(*jobs, collect), checkpoints=(checkpoint,))
 
 
 def serve_plan(spec: ServeSpec, site: Site) -> Plan:
@@ -228,15 +239,19 @@ def _train_job(train: TrainSpec, site: Site) -> PlannedJob:
     )
 
 
-def _eval_job(evaluation: EvaluationSpec, site: Site, checkpoint: PlannedCheckpoint) -> PlannedJob:
+def _eval_jobs(
+    evaluation: EvaluationSpec, site: Site, checkpoint: PlannedCheckpoint
+) -> tuple[PlannedJob, ...]:
+    """The array of a checkpoint, and its judge's job where answers go to one elsewhere."""
     runs = [parse(word, "evaluation.benchmarks") for word in evaluation.benchmarks]
     cells = [Cell(checkpoint=checkpoint.name, benchmark=r.name, repeats=r.repeats) for r in runs]
     options = _with_time(site.options("evaluate"), evaluation.time_limit)
     gpus = evaluation.server.gpu_count
-    judge = evaluation.judge and evaluation.judge.serve
-    if judge and any(r.benchmark.needs_judge for r in runs):
-        gpus = max(gpus, judge.server.gpu_count)  # one after the other, on the same GPUs
-    return PlannedJob(
+    judged = tuple(c for c, r in zip(cells, runs, strict=True) if r.benchmark.needs_judge)
+    served = evaluation.judge and evaluation.judge.serve
+    if served and judged:
+        gpus = max(gpus, served.server.gpu_count)  # one after the other, on the same GPUs
+    array = PlannedJob(
         name=eval_job_name(checkpoint.name),
         work="evaluate",
         kind="evaluate",
@@ -247,18 +262,29 @@ def _eval_job(evaluation: EvaluationSpec, site: Site, checkpoint: PlannedCheckpo
         cpus_per_node=_cpus(options, gpus),
         options=options,
     )
+    if served or not judged:
+        return (array,)
+    name = f"judge-{checkpoint.name}"
+    answered = (Edge(job=array.name, condition="afterany"),)
+    return array, _cpu_job(site, "judge", answered, name=name, judges=judged)
 
 
-def _control_job(
-    site: Site, work: Literal["close", "collect"], after: tuple[Edge, ...]
+def _cpu_job(
+    site: Site,
+    work: Literal["judge", "close", "collect"],
+    after: tuple[Edge, ...],
+    name: str = "",
+    judges: tuple[Cell, ...] = (),
 ) -> PlannedJob:
-    options = site.options("control")
+    kind: JobKind = "judge" if work == "judge" else "control"
+    options = site.options(kind)
     return PlannedJob(
-        name=work,
+        name=name or work,
         work=work,
-        kind="control",
+        kind=kind,
         role="evaluate",
         after=after,
+        judges=judges,
         cpus_per_node=_cpus(options, 0),
         options=options,
     )

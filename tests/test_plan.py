@@ -100,3 +100,27 @@ def test_cpu_training_is_two_processes_and_gpus_are_never_dropped_silently() -> 
     assert make_spec({"use_cpu": True}).train.world_size == 2
     with pytest.raises(ValueError, match="use_cpu"):
         make_spec({"gpus_per_node": 0})
+
+
+def test_answers_for_a_judge_elsewhere_are_judged_by_a_job_without_gpus() -> None:
+    judge = {"model": "gpt-4o"}
+    spec = make_spec(benchmarks=["gsm8k", "mt-bench", "arena-hard"], judge=judge)
+    site = Site.model_validate({"jobs": {"control": {"partition": "cpu", "time_limit": "0:05:00"}}})
+    plan = build_plan(spec, site)
+    array, job = plan.job("eval-checkpoint-4"), plan.job("judge-checkpoint-4")
+    assert [cell.benchmark for cell in job.judges] == ["mt-bench", "arena-hard"]
+    assert job.after == (Edge(job=array.name, condition="afterany"),)
+    assert (job.gpus_per_node, job.is_array) == (0, False)
+    assert (job.options.partition, job.options.time_limit) == ("cpu", "4:00:00")
+    assert len(plan.cells) == 9
+    assert Edge(job=job.name, condition="afterany") in plan.job("collect").after
+    gsm8k, mt_bench, _ = (task[0] for task in array.tasks)
+    assert plan.judging(mt_bench) == job
+    assert plan.judging(gsm8k) is None
+
+
+def test_a_judge_of_our_own_judges_on_the_tasks_gpus() -> None:
+    judge = {"serve": {"model": "/judge", "server": {"tensor_parallel": 8}}}
+    plan = build_plan(make_spec(benchmarks=["mt-bench"], judge=judge), Site())
+    assert not any(job.judges for job in plan.jobs)
+    assert plan.judging(plan.cells[0]) is None

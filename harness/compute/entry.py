@@ -43,10 +43,11 @@ def run_job(run_dir: str, job: str, task: int = 0) -> str:
         if outcome not in ("complete", train_job.ELSEWHERE):
             _interrupted(outcome, manifest, run)
         return outcome
-    if work == "evaluate":
+    if work in ("evaluate", "judge"):
         from harness.compute.evaluate import job as evaluate_job
+        from harness.compute.evaluate import judging
 
-        done = evaluate_job.run(run, job, task)
+        done = evaluate_job.run(run, job, task) if work == "evaluate" else judging.run(run, job)
         prune_reported(run)
         return done
     if work == "serve":

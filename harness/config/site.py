@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from harness.config.base import Frozen, TimeLimit
 
-JobKind = Literal["train", "evaluate", "control"]
+JobKind = Literal["train", "evaluate", "judge", "control"]
 Role = Literal["train", "evaluate", "vllm", "sglang", "transformers", "nemo-skills", "lm-eval"]
 Scalar = str | int | float | bool
 
@@ -57,7 +57,7 @@ class SlurmOptions(Frozen):
     gpu_memory_gb: float | None = Field(default=None, gt=0)
     """GB of memory on each GPU, e.g. 80; `check` compares its estimate with it. Not an sbatch option."""
     time_limit: TimeLimit | None = None
-    """Slurm time; defaults: train 24:00:00, evaluate 4:00:00, control 0:30:00."""
+    """Slurm time; defaults: train 24:00:00, evaluate and judge 4:00:00, control 0:30:00."""
     signal_seconds: int | None = Field(default=None, ge=10)
     """Seconds before the time limit at which USR2 tells the job to save and requeue (default 120)."""
     max_parallel_tasks: int | None = Field(default=None, ge=1)
@@ -135,12 +135,18 @@ class Site(Frozen):
     """Variables of your shell that jobs may see. Others that look like secrets are kept from them."""
 
     def options(self, kind: JobKind) -> SlurmOptions:
-        """sbatch options of a kind of job: its own over the site's over the defaults."""
+        """sbatch options of a kind of job: its own over the site's over the defaults.
+
+        A job that has answers judged goes where the control jobs go, unless it has its own.
+        """
         merged = dict(_DEFAULTS[kind])
-        for source in (self.slurm, self.jobs.get(kind)):
+        control = self.jobs.get("control") if kind == "judge" else None
+        for source in (self.slurm, control, self.jobs.get(kind)):
             if source is None:
                 continue
             given = source.model_dump(exclude_unset=True)
+            if source is control:
+                given.pop("time_limit", None)
             extra = {**merged.get("extra", {}), **given.pop("extra", {})}  # type: ignore[dict-item]
             merged.update(given)
             merged["extra"] = extra
@@ -154,5 +160,6 @@ class Site(Frozen):
 _DEFAULTS: dict[JobKind, dict[str, object]] = {
     "train": {"time_limit": "24:00:00", "cpus_per_gpu": 8, "signal_seconds": 120},
     "evaluate": {"time_limit": "4:00:00", "cpus_per_gpu": 8, "signal_seconds": 120},
+    "judge": {"time_limit": "4:00:00", "cpus_per_gpu": 1, "signal_seconds": 60},
     "control": {"time_limit": "0:30:00", "cpus_per_gpu": 1, "signal_seconds": 60},
 }

@@ -76,7 +76,10 @@ def _check_endpoint(judge: JudgeSpec, site: Site) -> list[Finding]:
             error(f"{PLACE}.api_key_env", f"the site does not let jobs see ${key}", cure)
         )
     host = urlsplit(judge.base_url).netloc
-    text = f"each evaluation job must reach {host}: its compute node needs the way there"
+    text = (
+        f"jobs without GPUs (site: jobs.judge, else jobs.control) ask {host} once the answers are "
+        "there: their nodes need the way there"
+    )
     findings.append(note(f"{PLACE}.base_url", text))
     return findings
 

@@ -26,7 +26,8 @@ CellState = Literal["waiting", "queued", "running", "ok", "invalid", "failed", "
 class TaskRecord(Frozen):
     """task.json: what became of one cell, and the origin of its numbers."""
 
-    state: Literal["running", "ok", "invalid", "failed", "missing"]
+    state: Literal["running", "answered", "ok", "invalid", "failed", "missing"]
+    """`answered`: all answers are there, and a job of its own has them judged."""
     reason: str = ""
     log: str = ""
     job_id: str = ""

@@ -78,6 +78,8 @@ def _lines(status: RunStatus) -> dict[str, str]:
 
 def _answers(status: RunStatus, cell: CellStatus) -> str:
     """How far a running cell is, in quarters: enough to see that it moves."""
+    if cell.record and cell.record.state == "answered":
+        return ", being judged"
     items = cell.record.facts.get("items") if cell.record else None
     if not isinstance(items, int):
         return ", starting the server"

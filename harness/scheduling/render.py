@@ -131,6 +131,9 @@ def describe(job: PlannedJob, plan: Plan) -> str:
     if job.work == "evaluate":
         benchmarks = ", ".join(cell.benchmark for task in job.tasks for cell in task)
         return f"evaluate {job.tasks[0][0].checkpoint} on {benchmarks}"
+    if job.work == "judge":
+        names = ", ".join(cell.benchmark for cell in job.judges)
+        return f"have the answers of {job.judges[0].checkpoint} judged: {names}"
     if job.work == "serve":
         return f"serve a model on {job.gpus_per_node} GPUs until it is cancelled"
     if job.work == "close":

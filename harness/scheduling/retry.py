@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -10,14 +10,14 @@ from filelock import FileLock, Timeout
 
 from harness.config.load import load_site
 from harness.errors import SchedulerError, UserError
-from harness.plan import PlannedJob
+from harness.plan import Cell, PlannedJob
 from harness.runs.checkpoints import complete_checkpoints
 from harness.runs.metrics import CellState
 from harness.runs.paths import BASE, RunPaths, checkpoint_name
 from harness.scheduling.manifest import Manifest, add_submission
 from harness.scheduling.release import checkpoints_dir, scheduler_of
 from harness.scheduling.scheduler import Dependency
-from harness.scheduling.status import CellStatus, RunStatus
+from harness.scheduling.status import CellStatus, RunStatus, is_answered
 
 
 @dataclass(frozen=True)
@@ -58,13 +58,18 @@ def plan_retry(status: RunStatus, checkpoints: set[str]) -> RetryPlan:
     }
     hopeless: list[CellStatus] = []
     for job in plan.jobs:
-        if job.work != "evaluate":
+        if job.work not in ("evaluate", "judge"):
             continue
-        checkpoint = job.tasks[0][0].checkpoint
+        checkpoint = (job.judges or job.tasks[0])[0].checkpoint
         there = checkpoint in checkpoints or checkpoint == BASE
+        if job.work == "judge":
+            judged = _judging(job, [states[_key(cell)] for cell in job.judges], jobs)
+            hopeless += () if there or not judged else judged.cells
+            jobs += [judged] if judged and (there or judged.after) else []
+            continue
         todo = [
-            (index, [c for c in map(states.__getitem__, _keys(job, index)) if c.state != "ok"])
-            for index in range(len(job.tasks))
+            (index, [c for c in found if c.state != "ok" and not _only_judging(c)])
+            for index, found in enumerate([states[_key(cell)] for cell in t] for t in job.tasks)
         ]
         cells = tuple(cell for _, found in todo for cell in found)
         if not cells:
@@ -79,8 +84,21 @@ def plan_retry(status: RunStatus, checkpoints: set[str]) -> RetryPlan:
     return RetryPlan(tuple(jobs), ok, tuple(hopeless))
 
 
-def _keys(job: PlannedJob, index: int) -> list[tuple[str, str]]:
-    return [(cell.checkpoint, cell.benchmark) for cell in job.tasks[index]]
+def _key(cell: Cell) -> tuple[str, str]:
+    return cell.checkpoint, cell.benchmark
+
+
+def _only_judging(cell: CellStatus) -> bool:
+    """Whether a cell's answers are all there, so that asking its judge again is enough."""
+    return cell.record is not None and cell.state != "stale" and is_answered(cell.record)
+
+
+def _judging(job: PlannedJob, cells: Sequence[CellStatus], again: Sequence[Again]) -> Again | None:
+    """A judge's job, where it is to judge something: after the array, if that goes again."""
+    after = tuple((e.condition, e.job) for e in job.after if e.job in {a.job.name for a in again})
+    bad = [cell for cell in cells if cell.state != "ok"]
+    waiting = tuple(cell for cell in bad if _only_judging(cell))
+    return Again(job, after=after, cells=waiting) if waiting or (after and bad) else None
 
 
 def _control_jobs(planned: tuple[PlannedJob, ...], again: list[str]) -> list[Again]:
@@ -172,9 +190,9 @@ def describe(plan: RetryPlan, manifest: Manifest, train: Mapping[str, object]) -
             step = train.get("step") or 0
             lines.append(f"train: {train.get('state', 'never begun')} at step {step} of "
                          f"{manifest.plan.total_steps}; goes on from its newest complete checkpoint")  # fmt: skip
-        elif job.work == "evaluate":
+        elif again.cells:
             cells = ", ".join(f"{c.cell.benchmark} ({_why(c.state)})" for c in again.cells)
-            waits = "; after train" if again.after else ""
+            waits = f"; after {again.after[0][1]}" if again.after else ""
             lines.append(f"{job.name}: {cells}{waits}")
         else:
             lines.append(f"{job.name}: after {', '.join(name for _, name in again.after)}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -66,8 +67,7 @@ def run_status(run: RunPaths) -> RunStatus:
     jobs = {job.name: _job_states(run, job, manifest, found) for job in manifest.plan.jobs}
     cells = []
     for cell in manifest.plan.cells:
-        job, index = manifest.plan.job_of(cell)
-        cells.append(_cell_status(run, manifest, cell, job, index, jobs[job.name][index]))
+        cells.append(_cell_status(run, manifest, cell, jobs))
     train = _as_the_job_ended(read_progress(run), jobs.get("train", [_UNKNOWN])[0])
     server = read_json(run.serve_state) if run.serve_state.is_file() else {}
     return RunStatus(run, manifest, jobs, cells, train, server, problem)
@@ -115,13 +115,17 @@ def task_log(run: RunPaths, manifest: Manifest, job: PlannedJob, index: int) -> 
 
 
 def _cell_status(
-    run: RunPaths, manifest: Manifest, cell: Cell, job: PlannedJob, index: int, state: JobState
+    run: RunPaths, manifest: Manifest, cell: Cell, jobs: Mapping[str, Sequence[JobState]]
 ) -> CellStatus:
-    log = task_log(run, manifest, job, index)
+    job, index = manifest.plan.job_of(cell)
     try:
         record = read_task(run.cell(cell.checkpoint, cell.benchmark))
     except ResultError as error:
-        return CellStatus(cell, "invalid", str(error), log)
+        return CellStatus(cell, "invalid", str(error), task_log(run, manifest, job, index))
+    judging = manifest.plan.judging(cell)
+    if judging and record and is_answered(record):
+        job, index = judging, 0
+    state, log = jobs[job.name][index], task_log(run, manifest, job, index)
     if record is not None and record.state == "ok":
         return _finished(run, cell, record, log)
     tries = [
@@ -132,10 +136,10 @@ def _cell_status(
     if state.phase == "pending":
         waits = "Dependency" in state.detail or state.detail.startswith("waits")
         return CellStatus(cell, "waiting" if waits else "queued", state.detail, log, record)
-    if record is not None and record.state != "running":
+    if record is not None and record.state != "running" and record.state != "answered":
         return CellStatus(cell, record.state, record.reason, record.log or log, record)
     if state.phase == "running":
-        if record is None and len(job.tasks[index]) > 1:
+        if record is None and job.is_array and len(job.tasks[index]) > 1:
             return CellStatus(cell, "queued", "its turn in the task has not come", log)
         return CellStatus(cell, "running", "", log, record)
     if state.phase == "unknown":
@@ -143,6 +147,11 @@ def _cell_status(
         return CellStatus(cell, "waiting" if record is None else "running", reason, log, record)
     reason = f"its task ended without a result ({state.detail or state.phase})"
     return CellStatus(cell, "failed", reason, log, record)
+
+
+def is_answered(record: TaskRecord) -> bool:
+    """Whether all that a cell still needs is its judge, in a job of its own."""
+    return record.state == "answered" or bool(record.facts.get("answers_kept"))
 
 
 def _finished(run: RunPaths, cell: Cell, record: TaskRecord, log: str) -> CellStatus:

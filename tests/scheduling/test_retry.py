@@ -18,6 +18,7 @@ from harness.config.site import Site
 from harness.errors import UserError
 from harness.plan import build_plan
 from harness.runs.files import utc_now
+from harness.runs.metrics import TaskRecord
 from harness.runs.paths import RunPaths
 from harness.scheduling.manifest import Manifest
 from harness.scheduling.retry import RetryPlan, check_ended, plan_retry, retrying
@@ -76,6 +77,47 @@ def test_a_checkpoint_gone_after_training_is_told_and_nothing_is_trained_again()
     plan = plan_retry(status("complete", {(C8, "gsm8k"): "failed"}), {C4, C10})
     assert plan.jobs == ()
     assert [(c.cell.checkpoint, c.cell.benchmark) for c in plan.hopeless] == [(C8, "gsm8k")]
+
+
+def judged(bad: dict[str, Any], *checkpoints: str) -> dict[str, Any]:
+    """What a retry submits of a run with gsm8k and a judged mt-bench on each checkpoint."""
+    spec = make_spec(benchmarks=["gsm8k", "mt-bench"], judge={"model": "j"})
+    plan = build_plan(spec, Site())
+    cells = [CellStatus(cell, "ok") for cell in plan.cells if cell.checkpoint != C4]
+    for cell in plan.cells[:2]:
+        state, kept = bad.get(cell.benchmark, ("ok", False))
+        record = TaskRecord(state=state, facts={"answers_kept": kept})
+        cells.append(CellStatus(cell, state, record=record))
+    states = {job.name: [JobState("completed")] * max(len(job.tasks), 1) for job in plan.jobs}
+    manifest = Manifest(run_id="r", created=utc_now(), scheduler="slurm", plan=plan)
+    run = RunStatus(RunPaths(Path("/r/r")), manifest, states, cells, {"state": "complete"})  # type: ignore[arg-type]
+    found = plan_retry(run, set(checkpoints))
+    if not found.jobs:
+        assert [c.cell.benchmark for c in found.hopeless] == list(bad)
+    return submitted(found)
+
+
+def test_a_judge_that_failed_is_asked_again_without_its_array() -> None:
+    found = judged({"mt-bench": ("failed", True)}, C4, C8, C10)
+    assert found == {
+        f"judge-{C4}": ((), ()),
+        "collect": ((), (("afterany", f"judge-{C4}"),)),
+    }
+
+
+def test_answers_that_are_missing_are_asked_first_and_judged_after() -> None:
+    found = judged({"mt-bench": ("failed", False)}, C4, C8, C10)
+    assert found[f"eval-{C4}"] == ((1,), ())
+    assert found[f"judge-{C4}"] == ((), (("afterany", f"eval-{C4}"),))
+
+
+def test_another_benchmarks_failure_bothers_no_judge() -> None:
+    found = judged({"gsm8k": ("failed", False)}, C4, C8, C10)
+    assert list(found) == [f"eval-{C4}", "collect"]
+
+
+def test_answers_of_a_checkpoint_that_is_gone_are_not_judged() -> None:
+    assert judged({"mt-bench": ("failed", True)}, C8, C10) == {}
 
 
 def test_a_run_that_may_still_run_is_refused() -> None:

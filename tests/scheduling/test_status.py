@@ -91,6 +91,35 @@ def test_what_the_scheduler_says_of_cells_without_a_result(run: RunPaths, slurm:
     assert reasons[0] == "its task ended without a result (TIMEOUT)"
 
 
+def test_answers_wait_for_their_judge_and_fail_with_it(tmp_path: Path, slurm: Slurm) -> None:
+    run = RunPaths(tmp_path / "run" / "20260101-000000-aaaa")
+    spec = make_spec(benchmarks=["mt-bench"], tasks="one", checkpoints="last", judge={"model": "j"})
+    write_text(run.spec, spec.model_dump_json())
+    jobs = {"train": "1", "eval-checkpoint-10": "2", "judge-checkpoint-10": "3"}
+    submissions = tuple(Submission(job=j, id=i, time=utc_now()) for j, i in jobs.items())
+    write_manifest(
+        run,
+        Manifest(run_id=run.run_id, created=utc_now(), scheduler="slurm",
+                 plan=build_plan(spec, Site()), submissions=submissions),
+    )  # fmt: skip
+    slurm.known = {"2_0": JobState("running"), "3": JobState("pending", "PENDING (Dependency)")}
+    assert states(run) == {"checkpoint-10": "running"}
+    cell = run.cell("checkpoint-10", "mt-bench")
+    write_task(cell, TaskRecord(state="answered", ended=utc_now(), facts={"answers_kept": True}))
+    slurm.known["2_0"] = JobState("completed")
+    (found,) = run_status(run).cells
+    assert (found.state, found.reason) == ("waiting", "PENDING (Dependency)")
+    assert found.log.endswith("logs/judge-checkpoint-10/3_0_log.err")
+    slurm.known["3"] = JobState("running")
+    assert states(run) == {"checkpoint-10": "running"}
+    slurm.known["3"] = JobState("failed", "TIMEOUT")
+    (found,) = run_status(run).cells
+    assert (found.state, "TIMEOUT" in found.reason) == ("failed", True)
+    write_task(cell, TaskRecord(state="failed", reason="HTTP 500", facts={"answers_kept": True}))
+    (found,) = run_status(run).cells
+    assert (found.state, found.reason) == ("failed", "HTTP 500")
+
+
 def test_a_result_is_ok_only_with_readable_metrics_of_this_checkpoint(
     run: RunPaths, slurm: Slurm
 ) -> None:

@@ -56,6 +56,12 @@ def test_judged_benchmarks_go_through_the_chain(
         assert "4 calls (1 checkpoints x 2 items x 2)" in done.stderr
         run = (tmp_path / "runs" / "tiny" / "latest").resolve()
         assert len(server.answered) == 8
+    judge = (run / "scripts" / "judge-checkpoint-1.sbatch").read_text()
+    assert "gpu" not in judge.replace("GPUs", "")
+    task = json.loads((run / "eval" / "checkpoint-1" / "mt-bench" / "task.json").read_text())
+    assert task["facts"]["seconds"]["judge"] > 0
+    assert "grade" not in task["facts"]["seconds"]
+    assert task["facts"]["engine_version"] and task["facts"]["served_as"]
     metrics = json.loads((run / "eval" / "checkpoint-1" / "metrics.json").read_text())
     assert 1 <= metrics["mt-bench"]["pass@1"]["average"] <= 10
     assert metrics["arena-hard"]["pass@1"]["score"] == 0.0  # eight tokens never are the longer

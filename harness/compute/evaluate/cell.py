@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -41,9 +41,13 @@ class CellWork:
     request_body: dict[str, Any] = field(default_factory=dict)
     judge: Judge | None = None
     """Of a benchmark that needs one."""
+    judged_apart: bool = False
+    """Whether another job has the answers judged."""
     started: str = field(default_factory=utc_now)
     seconds: dict[str, float] = field(default_factory=dict)
-    """Spent on this cell, by phase."""
+    """Spent on this cell by this job, by phase."""
+    earlier: dict[str, float] = field(default_factory=dict)
+    """The same, by jobs before it that worked on the same answers."""
     served_fingerprint: str = ""
     """Of the folder that the server loaded: another one where an adapter was merged."""
     model: Path | None = None
@@ -112,10 +116,21 @@ class CellWork:
         same = {k: record.facts.get(k) for k in self.inputs()} == self.inputs()
         if not same:
             self._set_aside()
-        elif self.judge and self._is_judged_otherwise(record, self.judge):
+            return False
+        self._carry(record)
+        if self.judge and self._is_judged_otherwise(record, self.judge):
             self._reopen()
             return False
-        return same and record.state == "ok" and self.paths.metrics.is_file()
+        return record.state == "ok" and self.paths.metrics.is_file()
+
+    def _carry(self, record: TaskRecord) -> None:
+        """What jobs before this one spent on these answers, and whom they asked."""
+        facts = record.facts
+        self.started = record.started or self.started
+        self.earlier = dict(facts.get("seconds", {}))
+        self.restarts = facts.get("restarts", 0)
+        self.served_fingerprint = facts.get("served_fingerprint", "")
+        self.server_facts = {k: facts[k] for k in ("engine_version", "served_as") if k in facts}
 
     def _set_aside(self) -> None:
         aside = self.paths.root / f"stale-{utc_now().replace(':', '')}"
@@ -147,8 +162,10 @@ class CellWork:
             origin["served_fingerprint"] = self.served_fingerprint
         if self.template_sha256:
             origin["template_sha256"] = self.template_sha256
-        if self.seconds:
-            origin |= {"seconds": self.seconds, "restarts": self.restarts}
+        if seconds := self._all_seconds():
+            origin |= {"seconds": seconds, "restarts": self.restarts}
+        if self.judged_apart and state in ("answered", "invalid", "failed"):
+            origin["answers_kept"] = self.has_answers()
         write_task(
             self.paths,
             TaskRecord(
@@ -168,7 +185,8 @@ class CellWork:
         Raises ServerError or EvaluationError.
         """
         self.evaluator.prepare()
-        self.record("running")
+        # Answers that only wait for their judge wait on while they are read again.
+        self.record("running" if server or not self.judged_apart else "answered")
         if server:
             # One server answers for all cells of a task: the first one pays for its start.
             self._spend("start", server.start_seconds)
@@ -186,12 +204,22 @@ class CellWork:
     def _spend(self, phase: str, seconds: float) -> None:
         self.seconds[phase] = round(self.seconds.get(phase, 0.0) + seconds, 2)
 
-    def grade(self) -> str:
+    def _all_seconds(self) -> dict[str, float]:
+        phases = [*self.earlier, *(p for p in self.seconds if p not in self.earlier)]
+        return {p: round(self.earlier.get(p, 0.0) + self.seconds.get(p, 0.0), 2) for p in phases}
+
+    def leave_to_judge(self) -> str:
+        """Leave the answers to the job that has them judged; returns the cell's state."""
+        self.record("answered")
+        print(f"{self.cell.benchmark}: answered; a job without GPUs has it judged", flush=True)
+        return "answered"
+
+    def grade(self, phase: str = "grade") -> str:
         """Grade, gate and write the result; returns the cell's state."""
         began = time.monotonic()
         outcome = self.evaluator.metrics()
         found = self._gates(outcome)
-        self._spend("grade", time.monotonic() - began)
+        self._spend(phase, time.monotonic() - began)
         if outcome.metrics:
             write_json(self.paths.metrics, outcome.metrics)
         state = "ok" if not found.reasons else "invalid"
@@ -228,15 +256,14 @@ class CellWork:
         return found
 
     def account(self, task_seconds: float, task_spent: float, cells: int) -> None:
-        """Add the GPU seconds to task.json, once the task has graded all its cells."""
+        """Add idle and GPU seconds to task.json, once the task is through with all its cells."""
         record = read_task(self.paths)
-        assert record is not None, "grade() has written it"
-        gpus = self.evaluation.server.gpu_count
-        spent: Mapping[str, Any] = gpu_seconds(self.seconds, task_seconds, task_spent, cells, gpus)
-        idle = idle_seconds(task_seconds, task_spent, cells)
-        facts = record.facts | {"gpu_seconds": spent, "seed_rule": SEED_RULE}
-        facts["seconds"] = {**self.seconds, "idle": round(idle, 2)}
-        write_task(self.paths, record.model_copy(update={"facts": facts}))
+        assert record is not None, "grade() or leave_to_judge() has written it"
+        self._spend("idle", idle_seconds(task_seconds, task_spent, cells))
+        seconds = self._all_seconds()
+        spent = gpu_seconds(seconds, self.evaluation.server.gpu_count)
+        facts = {"seconds": seconds, "gpu_seconds": spent, "seed_rule": SEED_RULE}
+        write_task(self.paths, record.model_copy(update={"facts": record.facts | facts}))
 
     def _say(self, state: str, found: gates.Verdict, outcome: Outcome) -> None:
         first = outcome.metrics.get(self.cell.benchmark, {}).get("pass@1", {})

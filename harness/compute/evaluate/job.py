@@ -2,39 +2,41 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
-from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
-from harness.benchmarks.registry import BENCHMARKS
 from harness.compute.evaluate.cell import CellWork
-from harness.compute.evaluate.judge import Judge, judge_of
-from harness.compute.evaluate.provenance import engine_version, template_sha256
 from harness.compute.evaluate.restart import generate_all
+from harness.compute.evaluate.works import (
+    cell_works,
+    combine_metrics,
+    evaluation_of,
+    judge_for,
+    model_folder,
+    record_failure,
+    request_body,
+)
 from harness.compute.serve.external import external_server
 from harness.compute.serve.launch import server_request, wrapper
 from harness.compute.serve.request import ServeRequest
-from harness.compute.serve.server import RunningServer, serve
+from harness.compute.serve.server import RunningServer
 from harness.config.evaluate import EvalSpec
-from harness.config.evaluation import EvaluationSpec
 from harness.config.load import PROJECT_ROOT, load_evaluated, load_site
-from harness.config.site import Role, Site
+from harness.config.site import Site
 from harness.config.spec import Spec
-from harness.errors import HarnessError, ServerError
+from harness.errors import HarnessError
 from harness.plan import Cell
-from harness.runs.checkpoints import ADAPTER_CONFIG, fingerprint, is_adapter, read_marker
-from harness.runs.files import read_json, utc_now, write_json
-from harness.runs.metrics import TaskRecord, read_metrics, write_task
+from harness.runs.checkpoints import ADAPTER_CONFIG, fingerprint, is_adapter
+from harness.runs.files import read_json, utc_now
+from harness.runs.metrics import TaskRecord, write_task
 from harness.runs.paths import BASE, RunPaths
 from harness.scheduling.manifest import read_manifest
-from harness.scheduling.release import checkpoints_dir
 from harness.scheduling.shell import call
 from harness.scheduling.status import task_log
 
@@ -58,14 +60,15 @@ def run(run: RunPaths, job_name: str, task: int) -> str:
     model = None if external else model_folder(run, spec, cells[0].checkpoint)
     if model is None and not external:
         return _missing(run, cells, log)
-    work = _cell_works(run, spec, site, cells, log, model)
+    work = cell_works(run, spec, site, cells, log, model)
     try:
-        judge = _judge(run, spec, site, cells)
+        judge = judge_for(run, spec, site, cells)
     except (HarnessError, OSError) as error:
-        _record_failure(work, error)
+        record_failure(work, error)
         raise
     for cell_work in work:
         cell_work.judge = judge if cell_work.benchmark.needs_judge else None
+        cell_work.judged_apart = manifest.plan.judging(cell_work.cell) is not None
     todo = [w for w in work if not w.is_done()]
     if not todo:
         return "all cells were done already"
@@ -83,36 +86,17 @@ def run(run: RunPaths, job_name: str, task: int) -> str:
             for cell_work in asking:
                 cell_work.served_fingerprint = fingerprint(served)
             request = serve_request(run, spec, site, cells[0], model, served)
-            generate_all(asking, request, _evaluation(spec).server.restarts)
+            generate_all(asking, request, evaluation_of(spec).server.restarts)
         # The judged ones last: a judge that fails costs no other cell its grades.
         todo.sort(key=lambda w: w.judge is not None)
         with judge or nullcontext():
-            states = [cell_work.grade() for cell_work in todo]
+            states = [w.leave_to_judge() if w.judged_apart else w.grade() for w in todo]
         account(todo, began)
     except (HarnessError, OSError) as error:
-        _record_failure(todo, error)
+        record_failure(todo, error)
         raise
     combine_metrics(run, cells[0].checkpoint)
     return ", ".join(f"{w.cell.benchmark}: {s}" for w, s in zip(todo, states, strict=True))
-
-
-def model_folder(run: RunPaths, spec: Spec | EvalSpec, checkpoint: str) -> Path | None:
-    """The folder to serve; None when training never completed that checkpoint.
-
-    The base model is a folder, or the newest snapshot of its id in the Hub's cache.
-    """
-    if checkpoint != BASE:
-        folder = checkpoints_dir(run) / checkpoint
-        return folder if read_marker(folder) is not None else None
-    return _local(spec.base_model)
-
-
-def _local(model: str) -> Path:
-    if Path(model).is_dir():
-        return Path(model)
-    from huggingface_hub import snapshot_download
-
-    return Path(snapshot_download(model))
 
 
 def served_folder(site: Site, model: Path) -> Path:
@@ -137,7 +121,7 @@ def serve_request(
     run: RunPaths, spec: Spec | EvalSpec, site: Site, cell: Cell, model: Path, served: Path
 ) -> ServeRequest:
     """What is asked of the server of a task: a model by its identity, from the folder `served`."""
-    evaluation = _evaluation(spec)
+    evaluation = evaluation_of(spec)
     server = evaluation.server
     sampling = evaluation.sampling
     return server_request(
@@ -152,81 +136,9 @@ def serve_request(
         probe_body={
             "temperature": sampling.temperature,
             "top_p": sampling.top_p,
-            **(_request_body(evaluation, model) if sampling.temperature else {}),
+            **(request_body(evaluation, model) if sampling.temperature else {}),
         },
     )
-
-
-def _judge(
-    run: RunPaths, spec: Spec | EvalSpec, site: Site, cells: tuple[Cell, ...]
-) -> Judge | None:
-    """The judge of the cells that need one; a judge of our own is served when it is asked."""
-    judged = [c for c in cells if BENCHMARKS[c.benchmark].needs_judge]
-    if not judged:
-        return None
-    asked = _evaluation(spec).judge
-    if asked is None or asked.serve is None:
-        return judge_of(asked)
-    model = _local(asked.serve.model)
-    request = server_request(
-        asked.serve.server,
-        site,
-        model,
-        mounts=[str(run.root)],
-        served_name=f"{model.name}@{fingerprint(model)}",
-        log_path=run.cell(judged[0].checkpoint, judged[0].benchmark).judge_log,
-    )
-    return judge_of(asked, request.served_name, lambda: serve(request))
-
-
-def _evaluation(spec: Spec | EvalSpec) -> EvaluationSpec:
-    assert spec.evaluation is not None, "an evaluation job exists only where evaluation is asked"
-    return spec.evaluation
-
-
-def _cell_works(
-    run: RunPaths,
-    spec: Spec | EvalSpec,
-    site: Site,
-    cells: tuple[Cell, ...],
-    log: str,
-    model: Path | None,
-) -> list[CellWork]:
-    identity, engine = fingerprint(model) if model else "", _evaluation(spec).server.engine
-    return [
-        CellWork(
-            cell=cell,
-            paths=run.cell(cell.checkpoint, cell.benchmark),
-            evaluation=_evaluation(spec),
-            benchmarks_dir=Path(site.benchmarks_dir),
-            fingerprint=identity,
-            log=log,
-            job_id=os.environ.get("SLURM_JOB_ID", ""),
-            request_body=_request_body(_evaluation(spec), model) if model else {},
-            model=model,
-            template=_template(spec),
-            template_sha256=template_sha256(
-                model, spec.base_template if cell.checkpoint == BASE else None
-            )
-            if model
-            else "",
-            wrap=_backend_wrapper(site, cell),
-            engine_version=partial(engine_version, engine, wrap=wrapper(site, engine, []))
-            if model
-            else (lambda server: ""),
-        )
-        for cell in cells
-    ]
-
-
-def _backend_wrapper(site: Site, cell: Cell) -> Callable[[list[str]], list[str]]:
-    backend = BENCHMARKS[cell.benchmark].backend
-    return list if backend == "builtin" else wrapper(site, cast(Role, backend), [])
-
-
-def _template(spec: Spec | EvalSpec) -> str | None:
-    path = spec.trained_template
-    return Path(path).read_text(encoding="utf-8") if path else None
 
 
 def task_start() -> float:
@@ -242,17 +154,6 @@ def account(works: Sequence[CellWork], began: float) -> None:
         work.account(whole, spent, len(works))
 
 
-def _request_body(evaluation: EvaluationSpec, model: Path) -> dict[str, Any]:
-    """`transformers serve` (5.23) leaves sampling off unless the model's own configuration has it
-    on, whatever temperature a request names: so each request that samples carries the
-    configuration."""
-    if evaluation.server.engine != "transformers":
-        return {}
-    file = model / "generation_config.json"
-    own = read_json(file) if file.is_file() else {}
-    return {"generation_config": json.dumps({**own, "do_sample": True})}
-
-
 def _missing(run: RunPaths, cells: tuple[Cell, ...], log: str) -> str:
     reason = "training did not complete this checkpoint"
     for cell in cells:
@@ -261,22 +162,3 @@ def _missing(run: RunPaths, cells: tuple[Cell, ...], log: str) -> str:
         write_task(run.cell(cell.checkpoint, cell.benchmark), record)
     print(f"{cells[0].checkpoint}: {reason}")
     return "missing"
-
-
-def _record_failure(works: list[CellWork], error: Exception) -> None:
-    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-    for work in works:
-        if not work.paths.metrics.is_file():
-            if isinstance(error, ServerError) and error.log:
-                work.log = str(error.log)
-            work.record("failed", reason)
-
-
-def combine_metrics(run: RunPaths, checkpoint: str) -> None:
-    """All benchmarks of a checkpoint in one metrics.json, from the files that are there."""
-    combined = {}
-    for path in sorted(run.checkpoint_eval(checkpoint).glob("*/metrics.json")):
-        combined.update(read_metrics(path))
-    target = run.checkpoint_metrics(checkpoint)
-    if combined and (not target.is_file() or read_json(target) != combined):
-        write_json(target, combined)

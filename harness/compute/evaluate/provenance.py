@@ -78,17 +78,13 @@ def template_sha256(model: Path, given: str | None) -> str:
         return ""
 
 
-def gpu_seconds(
-    spent: Mapping[str, float], task_seconds: float, task_spent: float, cells: int, gpus: int
-) -> dict[str, Any]:
-    """GPU seconds of one cell by phase.
+def gpu_seconds(seconds: Mapping[str, float], gpus: int) -> dict[str, Any]:
+    """GPU seconds of one cell by phase, `idle` included.
 
-    `spent` are the cell's own seconds; what a task of several cells spent on none of them
-    (`task_seconds` minus `task_spent`) is shared by its cells as `idle`. While a cell is graded
-    its GPUs are held, and counted, too.
+    While a cell is graded its GPUs are held, and counted, too; judging in a job of its own holds
+    none.
     """
-    idle = idle_seconds(task_seconds, task_spent, cells)
-    parts = {phase: spent.get(phase, 0.0) for phase in PHASES} | {"idle": idle}
+    parts = {phase: seconds.get(phase, 0.0) for phase in (*PHASES, "idle")}
     return {"gpus": gpus, **{phase: round(s * gpus, 2) for phase, s in parts.items()}}
 
 

@@ -16,7 +16,12 @@ from typing import Any
 import pytest
 
 from harness.compute.evaluate.cell import CellWork
-from harness.compute.evaluate.provenance import engine_version, gpu_seconds, template_sha256
+from harness.compute.evaluate.provenance import (
+    engine_version,
+    gpu_seconds,
+    idle_seconds,
+    template_sha256,
+)
 from harness.runs.metrics import read_task
 
 from .test_cell import finish, right, work
@@ -64,12 +69,16 @@ def test_else_the_engines_environment_is_asked_and_else_it_is_unknown() -> None:
             assert engine_version("vllm", server, lambda argv: ["false", *argv]) == ""
 
 
-def test_gpu_seconds_of_a_cell_are_its_own_and_its_share_of_what_nobody_used() -> None:
-    spent = {"start": 10.0, "generate": 50.0, "grade": 5.0}
-    assert gpu_seconds(spent, task_seconds=105.0, task_spent=85.0, cells=2, gpus=8) == {
+def test_gpu_seconds_are_those_of_all_phases_that_hold_gpus() -> None:
+    spent = {"start": 10.0, "generate": 50.0, "grade": 5.0, "judge": 900.0, "idle": 10.0}
+    assert gpu_seconds(spent, gpus=8) == {
         "gpus": 8, "start": 80.0, "generate": 400.0, "grade": 40.0, "idle": 80.0,
     }  # fmt: skip
-    assert gpu_seconds({}, 1.0, 2.0, 1, 1)["idle"] == 0.0
+
+
+def test_what_a_task_spent_on_no_cell_is_shared() -> None:
+    assert idle_seconds(task_seconds=105.0, task_spent=85.0, cells=2) == 10.0
+    assert idle_seconds(1.0, 2.0, 1) == 0.0
 
 
 def test_a_result_carries_its_origin(work: CellWork, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import psutil
 import pytest
 
 from harness.benchmarks.prepare import prepare
-from harness.compute.evaluate.job import _judge
+from harness.compute.evaluate.works import judge_for
 from harness.config.site import Site
 from harness.config.spec import Spec
 from harness.plan import Cell
@@ -48,7 +48,7 @@ def test_a_served_judge_runs_only_while_it_is_asked(tmp_path: Path) -> None:
     })  # fmt: skip
     assert spec.evaluation and spec.evaluation.judge
     run = RunPaths(tmp_path / "runs" / "r" / "id")
-    judge = _judge(run, spec, Site(), (Cell(checkpoint="base", benchmark="arena-hard"),))
+    judge = judge_for(run, spec, Site(), (Cell(checkpoint="base", benchmark="arena-hard"),))
     assert judge is not None
     work = cell(tmp_path, tmp_path / "benchmarks", spec.evaluation.judge, n=3)
     work = replace(work, judge=judge)
