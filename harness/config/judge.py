@@ -30,7 +30,7 @@ class JudgeSpec(Frozen):
     model: Line | None = None
     """Model named in requests; unset: gpt-4o for mt-bench, gpt-4.1 for arena-hard."""
     base_url: str = OPENAI
-    """Root of the endpoint's API, ending in /v1 as a rule. Every evaluation job must reach it."""
+    """Root of the endpoint's API, ending in /v1 as a rule. The judge's jobs must reach it."""
     api_key_env: VariableName | None = "OPENAI_API_KEY"
     """Variable of your shell that holds the key; list it in the site's `secrets`. null: no key."""
     serve: ServedJudge | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -57,7 +58,7 @@ def test_judged_benchmarks_go_through_the_chain(
         run = (tmp_path / "runs" / "tiny" / "latest").resolve()
         assert len(server.answered) == 8
     judge = (run / "scripts" / "judge-checkpoint-1.sbatch").read_text()
-    assert "gpu" not in judge.replace("GPUs", "")
+    assert not {"gres", "gpus"} & set(re.findall(r"#SBATCH --([a-z]+)", judge))
     task = json.loads((run / "eval" / "checkpoint-1" / "mt-bench" / "task.json").read_text())
     assert task["facts"]["seconds"]["judge"] > 0
     assert "grade" not in task["facts"]["seconds"]
