@@ -51,8 +51,11 @@ def test_a_judge_that_failed_is_asked_again_and_nothing_else_is(tmp_path: Path) 
 
         judges.always = 0
         dry = harness("retry", "--dry-run", *site, **keys)
-        assert "judge-base: mt-bench (failed)" in dry.stderr
-        assert "eval-base" not in dry.stderr
+        assert "judge-base: mt-bench (failed)" in dry.stdout
+        assert "eval-base" not in dry.stdout
+        without = harness("retry", *site, **(keys | {"JUDGE_KEY": ""}))
+        assert without.returncode == 2
+        assert "$JUDGE_KEY is not set" in without.stderr
         done = harness("retry", "--wait", "--poll", "1", *site, **keys)
         assert done.returncode == 0, (done.stdout, done.stderr)
         assert len(server.asked) == asked

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -11,13 +12,14 @@ from harness.benchmarks.registry import Benchmark, Item, parse
 from harness.config.evaluate import EvalSpec
 from harness.config.evaluation import EvaluationSpec
 from harness.config.judge import JudgeSpec
-from harness.config.load import expand
+from harness.config.load import expand, load_evaluated, load_site
 from harness.config.site import Site
 from harness.config.spec import Spec
 from harness.errors import EvaluationError, UserError
-from harness.plan import build_plan, eval_plan
+from harness.plan import PlannedJob, build_plan, eval_plan
 from harness.preflight.findings import Finding, error, note
 from harness.preflight.model import check_model
+from harness.runs.paths import RunPaths
 
 CALLS_PER_ITEM = 2
 """Both orders (arena-hard), or both turns (mt-bench)."""
@@ -55,6 +57,19 @@ def check_judge(spec: Spec | EvalSpec, site: Site, rows: int | None) -> list[Fin
         return [error(PLACE, f"{names}: graded by a judge, and the spec names none", cure)]
     findings = _check_served(judge) if judge.serve else _check_endpoint(judge, site)
     return findings + _estimates(spec, judged, Path(site.benchmarks_dir), rows)
+
+
+def check_key(run: RunPaths, jobs: Iterable[PlannedJob]) -> None:
+    """Before jobs of a run that is there are submitted again: is the judge's key at hand?
+
+    Raises UserError.
+    """
+    judge = evaluation.judge if (evaluation := load_evaluated(run.spec).evaluation) else None
+    if judge and any(job.judges for job in jobs):
+        findings = _check_endpoint(judge, load_site(run.site))
+        missing = [str(f) for f in findings if f.level == "error"]
+        if missing:
+            raise UserError("\n".join([*missing, "nothing was submitted"]))
 
 
 def _check_served(judge: JudgeSpec) -> list[Finding]:

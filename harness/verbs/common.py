@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 from harness.errors import UserError
-from harness.screen import print_table
+from harness.screen import count_levels, print_dry_run, print_table
 
 if TYPE_CHECKING:
     from harness.config.site import Site
+    from harness.preflight.findings import Finding
+    from harness.scheduling.submit import Staged
 
 
 def load_site(site: str | None, overrides: list[str] | None) -> Site:
@@ -51,6 +54,30 @@ def follow_run(run: Any, poll: float | None, as_json: bool) -> None:
     if failed:
         say(f"not completed: {', '.join(failed)}; logs: {run.root / 'logs'}")
     raise typer.Exit(1 if failed or table.problems else 0)
+
+
+def approve(
+    staged: Staged,
+    findings: Sequence[Finding],
+    dry_run: bool,
+    as_json: bool,
+    no_check: bool = False,
+) -> None:
+    """Show what the checks found; returns only when the jobs are to be submitted.
+
+    A dry run shows everything and exits, with 2 where there are errors. Errors are a UserError
+    unless `no_check`.
+    """
+    errors = [finding for finding in findings if finding.level == "error"]
+    if dry_run:
+        print_dry_run(staged, findings, as_json)
+        raise typer.Exit(2 if errors else 0)
+    for finding in findings:
+        say(str(finding))
+    if errors and not no_check:
+        raise UserError(
+            f"{count_levels(findings)}: nothing was submitted (--no-check skips the checks)"
+        )
 
 
 def local_model(word: str) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,8 +11,7 @@ import typer
 
 from harness.errors import UserError
 from harness.options import AsJson, Poll, SetSite, SiteFile
-from harness.screen import count_levels, print_dry_run
-from harness.verbs.common import follow_run, load_site, local_model, say
+from harness.verbs.common import approve, follow_run, load_site, local_model, say
 
 if TYPE_CHECKING:
     from harness.config.evaluate import EvalSpec
@@ -65,16 +65,12 @@ def evaluate(
     spec = _spec(data, overrides or [])
     staged = stage_eval(spec, resolved, scheduler)
     findings = [*check_eval(spec, resolved, scheduler), *check_slurm(staged)]
-    errors = [f for f in findings if f.level == "error"]
-    if dry_run:
-        print_dry_run(staged, findings, as_json)
-        raise typer.Exit(2 if errors else 0)
-    for finding in findings:
-        say(str(finding))
-    if errors and not no_check:
-        raise UserError(f"{count_levels(findings)}: nothing was submitted")
+    approve(staged, findings, dry_run, as_json, no_check)
     run = submit(staged, report=say)
     say(f"run {run.name}/{run.run_id} ({scheduler}): {run.root}")
+    if detach and as_json:
+        print(json.dumps({"run": str(run.root), "scheduler": scheduler}))
+        return
     if detach:
         say(f"follow it:  python -m harness status {run.run_id} --wait")
         return

@@ -9,8 +9,8 @@ import typer
 
 from harness.errors import HarnessError, UserError
 from harness.options import AsJson, Poll, RunWord, Set, SetSite, SiteFile, SpecFile, Wait
-from harness.screen import count_levels, print_dry_run, print_status, status_json
-from harness.verbs.common import follow_run, load_site, runs_dir_of, say
+from harness.screen import count_levels, print_status, status_json
+from harness.verbs.common import approve, follow_run, load_site, runs_dir_of, say
 
 if TYPE_CHECKING:
     from harness.preflight.findings import Finding
@@ -39,16 +39,7 @@ def submit(
     from harness.scheduling.submit import submit as submit_staged
 
     staged, findings = _stage(spec, overrides, site, site_overrides, no_check)
-    errors = [f for f in findings if f.level == "error"]
-    if dry_run:
-        print_dry_run(staged, findings, as_json)
-        raise typer.Exit(2 if errors else 0)
-    for finding in findings:
-        say(str(finding))
-    if errors:
-        raise UserError(
-            f"{count_levels(findings)}: nothing was submitted (--no-check skips the checks)"
-        )
+    approve(staged, findings, dry_run, as_json)
     run = submit_staged(staged, report=say)
     if as_json and not wait:
         print(json.dumps({"run": str(run.root), "scheduler": staged.scheduler}))
@@ -129,25 +120,28 @@ def retry(
 
     Example: python -m harness retry 20260131-120000-abcd --dry-run
     """
+    from harness.preflight.judge import check_key
     from harness.runs.paths import find_run
     from harness.scheduling import retry as again
     from harness.scheduling.status import run_status
 
     found = find_run(run, runs_dir_of(site, site_overrides))
+    show = print if dry_run and not as_json else say
     with again.retrying(found):
         state = run_status(found)
         again.check_ended(state, forgotten)
         plan = again.plan_retry(state, again.marked_checkpoints(found))
         lines = again.describe(plan, state.manifest, state.train)
         for line in lines:
-            say(line)
+            show(line)
         if not dry_run:
+            check_key(found, [a.job for a in plan.jobs])
             again.submit_again(state, plan, report=say)
     if as_json and not wait:
         jobs = {a.job.name: list(a.tasks) for a in plan.jobs}
         print(json.dumps({"run": str(found.root), "jobs": jobs, "submitted": not dry_run}))
     elif dry_run:
-        say("dry run: nothing was submitted")
+        show("dry run: nothing was submitted")
     elif not plan.jobs:
         say("nothing to retry")
     if wait and plan.jobs and not dry_run:

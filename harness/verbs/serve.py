@@ -11,8 +11,8 @@ import typer
 
 from harness.errors import SchedulerError, UserError
 from harness.options import AsJson, SetSite, SiteFile
-from harness.screen import count_levels, print_dry_run, print_server
-from harness.verbs.common import load_site, local_model, say
+from harness.screen import print_server
+from harness.verbs.common import approve, load_site, local_model, say
 
 if TYPE_CHECKING:
     from harness.config.serve import ServeSpec
@@ -69,14 +69,7 @@ def serve(
     rest = {"host": host, "time_limit": time, "chat_template": chat_template}
     spec = _spec(model, server, rest, _pairs(lora or [], "--lora"), overrides or [])
     staged, findings = _stage(spec, resolved, scheduler)
-    errors = [f for f in findings if f.level == "error"]
-    if dry_run:
-        print_dry_run(staged, findings, as_json)
-        raise typer.Exit(2 if errors else 0)
-    for finding in findings:
-        say(str(finding))
-    if errors and not no_check:
-        raise UserError(f"{count_levels(findings)}: nothing was started")
+    approve(staged, findings, dry_run, as_json, no_check)
     _run(staged, detach, as_json)
 
 

@@ -43,9 +43,9 @@ def test_a_killed_task_of_an_array_is_made_again_and_no_other(
 
     shown = cluster.harness("retry", "--dry-run")
     assert shown.returncode == 0, shown.stderr
-    assert "eval-checkpoint-1: instructions (failed)" in shown.stderr
-    assert "arithmetic" not in shown.stderr
-    assert "1 cells are ok and stay as they are" in shown.stderr
+    assert "eval-checkpoint-1: instructions (failed)" in shown.stdout
+    assert "arithmetic" not in shown.stdout
+    assert "1 cells are ok and stay as they are" in shown.stdout
     assert submissions(run) == before
     again = cluster.harness("retry", "--wait", "--poll", "2", timeout=900)
     assert again.returncode == 0, (again.stdout, again.stderr)
