@@ -176,13 +176,16 @@ def harness(folder: Path, *argv: str) -> subprocess.CompletedProcess[str]:
 
 def kill_task_of(run: Path, task: Path) -> None:
     """kill -9 of the process that works on a cell, as soon as it does."""
-    deadline = time.monotonic() + 600
-    while not (task.is_file() and json.loads(task.read_text())["state"] == "running"):
-        assert time.monotonic() < deadline, "the task did not begin"
-        time.sleep(0.02)
     words = "submitit.core._submit", str(run / "logs" / f"eval-{task.parents[1].name}")
-    found = [p for p in psutil.process_iter(["cmdline"]) if set(words) <= set(p.info["cmdline"] or ())]  # fmt: skip
-    assert found, "nothing to kill"
+    found: list[psutil.Process] = []
+    deadline = time.monotonic() + 600
+    # The process is looked up before: it works for less than a second.
+    while not found or not task.is_file() or json.loads(task.read_text())["state"] != "running":
+        assert time.monotonic() < deadline, "the task did not begin"
+        found = found or [
+            p for p in psutil.process_iter(["cmdline"]) if set(words) <= set(p.info["cmdline"] or ())
+        ]  # fmt: skip
+        time.sleep(0.02)
     for process in found:
         process.kill()
 
