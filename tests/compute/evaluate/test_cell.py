@@ -104,3 +104,40 @@ def test_cut_benchmark_data_is_refused(work: CellWork) -> None:
     file.unlink()
     with pytest.raises(EvaluationError, match="python -m harness prepare arithmetic"):
         work.items()
+
+
+def test_what_an_interrupted_task_spent_and_whom_it_asked_is_not_forgotten(work: CellWork) -> None:
+    before = replace(work, seconds={"start": 40.0, "generate": 5.0}, restarts=1)
+    before.server_facts = {"engine_version": "9.9", "served_as": "m@abc"}
+    before.record("failed", "killed while grading")
+    after = replace(work, seconds={}, server_facts={})
+    assert not after.is_done()
+    assert finish(after, right(after)) == "ok"
+    after.account(task_seconds=3.0, task_spent=1.0, cells=1)
+    record = read_task(work.paths)
+    assert record is not None
+    assert record.facts["engine_version"] == "9.9"
+    assert record.facts["restarts"] == 1
+    seconds = record.facts["seconds"]
+    assert (seconds["start"], seconds["idle"]) == (40.0, 2.0)
+    assert seconds["generate"] >= 5.0 and "grade" in seconds
+    assert record.facts["gpu_seconds"]["start"] == 40.0 * record.facts["gpu_seconds"]["gpus"]
+    assert record.started == before.started
+
+
+def test_answers_left_to_a_judge_are_not_graded_and_kept(work: CellWork) -> None:
+    apart = replace(work, judged_apart=True)
+    apart.paths.root.mkdir(parents=True)
+    rows = answers(apart, right(apart))
+    apart.paths.partial().write_text("".join(json.dumps(row) + "\n" for row in rows))
+    apart.generate(None)
+    assert apart.leave_to_judge() == "answered"
+    record = read_task(work.paths)
+    assert record is not None
+    assert (record.state, record.facts["answers_kept"]) == ("answered", True)
+    assert not work.paths.metrics.exists()
+    assert not replace(work, judged_apart=True).is_done()
+    apart.paths.partial().write_text(json.dumps(rows[0]) + "\n")
+    apart.record("failed", "why")
+    record = read_task(work.paths)
+    assert record is not None and record.facts["answers_kept"] is False
