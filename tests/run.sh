@@ -36,6 +36,8 @@ arguments=(-m "not slow")
 if [[ ${1:-} == --all ]]; then
     arguments=()
     shift
+    export HARNESS_DEEPSPEED=$PWD/.venv/deepspeed
+    [[ -d $HARNESS_DEEPSPEED ]] || pip install --no-deps --target "$HARNESS_DEEPSPEED" deepspeed hjson ninja py-cpuinfo msgpack einops
 fi
 export HF_HUB_OFFLINE=1
 export HARNESS_SMOLLM2=$PWD/.venv/smollm2

@@ -9,12 +9,12 @@ from harness.config.evaluate import EvalSpec
 from harness.config.site import Site
 from harness.preflight.evaluation import check_evaluation
 from harness.preflight.evaluation_cost import check_tasks
-from harness.preflight.findings import Finding, error, warning
+from harness.preflight.findings import Finding, error
 from harness.preflight.judge import check_judge
 from harness.preflight.machine import check_site
 from harness.preflight.offline import check_offline
 from harness.preflight.serving import check_served_folder, check_serving
-from harness.preflight.template import check_template, own_template
+from harness.preflight.template import check_own_template, check_template
 from harness.runs.checkpoints import is_adapter
 
 
@@ -36,9 +36,8 @@ def check_eval(spec: EvalSpec, site: Site, scheduler: str) -> list[Finding]:
     if spec.chat_template:
         found = check_template(spec.chat_template, False)
         findings += [f.model_copy(update={"place": "--chat-template"}) for f in found]
-    elif own_template(folder) is None and not any(f.level == "error" for f in findings):
-        text = f"{folder}: has no chat template: chat requests will fail"
-        findings.append(warning("MODEL", text, "--chat-template templates/chat/…"))
+    elif not any(f.level == "error" for f in findings):
+        findings += check_own_template(folder)
     findings += check_offline(None, spec.evaluation, site, folder if folder.is_dir() else None)
     findings += check_serving(spec.evaluation, site, scheduler, folder)
     return findings + check_site(site, scheduler)

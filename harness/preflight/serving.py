@@ -12,7 +12,7 @@ from harness.config.server import ServerSpec
 from harness.config.site import Site
 from harness.errors import HarnessError
 from harness.preflight.findings import Finding, error, note, warning
-from harness.preflight.template import check_template, own_template
+from harness.preflight.template import check_own_template, check_template
 from harness.runs.checkpoints import complete_checkpoints, read_marker
 from harness.runs.models import (
     attention_heads,
@@ -54,9 +54,8 @@ def check_serve(spec: ServeSpec, scheduler: str) -> list[Finding]:
     if spec.chat_template:
         found = check_template(spec.chat_template, False)
         findings += [f.model_copy(update={"place": "--chat-template"}) for f in found]
-    elif own_template(folder) is None and not any(f.level == "error" for f in findings):
-        findings.append(warning("MODEL", f"{folder}: has no chat template: chat requests will fail",
-                                "--chat-template templates/chat/…"))  # fmt: skip
+    elif not any(f.level == "error" for f in findings):
+        findings += check_own_template(folder)
     for name, adapter in spec.lora_adapters.items():
         if not (Path(adapter) / "adapter_config.json").is_file():
             text = f"{adapter}: not a LoRA adapter (no adapter_config.json)"

@@ -70,6 +70,14 @@ def _check_own(model: Path, assistant_only_loss: bool) -> list[Finding]:
     return []
 
 
+def check_own_template(model: Path) -> list[Finding]:
+    """Of a model that is served as it is: a server without a template answers no chat request."""
+    if own_template(model) is not None:
+        return []
+    cure = f"--chat-template with one of templates/chat/: {_shipped()}"
+    return [error("MODEL", f"{model} has no chat template of its own", cure)]
+
+
 def own_template(model: Path) -> str | None:
     """The chat template in a model's folder: its own file, else tokenizer_config.json's field."""
     file = model / "chat_template.jinja"
@@ -77,4 +85,6 @@ def own_template(model: Path) -> str | None:
         return file.read_text(encoding="utf-8")
     config = model / "tokenizer_config.json"
     found = read_json(config).get("chat_template") if config.is_file() else None
+    if isinstance(found, list):  # several by name, as older models have them
+        found = {entry.get("name"): entry.get("template") for entry in found}.get("default")
     return found if isinstance(found, str) else None

@@ -16,7 +16,7 @@ from harness.preflight.dataset import read_saved_dataset
 from harness.preflight.findings import Finding
 from harness.preflight.machine import has_gpu
 from harness.preflight.model import check_model
-from harness.preflight.template import check_template
+from harness.preflight.template import check_own_template, check_template, own_template
 from tests.preflight.support import MARKED, model, saved_dataset
 
 
@@ -153,6 +153,16 @@ def test_a_models_own_template_must_have_markers_or_another_be_named(tmp_path: P
     assert check_template(None, False, folder) == []
     (folder / "chat_template.jinja").write_text(MARKED)
     assert check_template(None, True, folder) == []
+
+
+def test_a_model_without_a_template_is_not_served(tmp_path: Path) -> None:
+    folder = model(tmp_path / "m")
+    (found,) = check_own_template(folder)
+    assert (found.level, "--chat-template" in found.cure) == ("error", True)
+    named = [{"name": "tool_use", "template": "t"}, {"name": "default", "template": "d"}]
+    (folder / "tokenizer_config.json").write_text(json.dumps({"chat_template": named}))
+    assert check_own_template(folder) == []
+    assert own_template(folder) == "d"
 
 
 def test_max_steps_that_override_epochs_are_noted(tmp_path: Path) -> None:

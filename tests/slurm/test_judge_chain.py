@@ -13,7 +13,7 @@ from tests.compute.evaluate.judge.judge_server import KEY, judging, longer_wins,
 from tests.support import shared_data
 
 from .cluster import PrivateSlurm
-from .test_chain import CHAIN_S, Cluster
+from .test_chain import CHAIN_S, Cluster, job_id
 
 pytest.importorskip("trl", reason="needs the extra `train`")
 pytest.importorskip("openai", reason="needs the extra `eval`")
@@ -69,3 +69,39 @@ def test_judged_benchmarks_go_through_the_chain(
     assert "2 cells: 2 ok" in done.stdout
     texts = [p.read_bytes() for p in tmp_path.rglob("*") if p.is_file() and not p.is_symlink()]
     assert not [text for text in texts if KEY.encode() in text]
+
+
+@pytest.mark.timeout(CHAIN_S + 60)
+@pytest.mark.skipif(DATA is None, reason="the shared benchmark data is not beside the repository")
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "interruption",
+    [("scancel", "--signal=USR2"), ("scontrol", "requeue")],
+    ids=["told-by-USR2", "requeued-by-Slurm"],
+)
+def test_an_interrupted_judge_goes_on_and_pays_for_nothing_twice(
+    tmp_path: Path,
+    slurm: PrivateSlurm,
+    interruption: tuple[str, ...],
+) -> None:
+    cluster = Cluster(tmp_path, slurm)
+    assert cluster.harness("prepare", "mt-bench", "--from", str(DATA)).returncode == 0
+    with judging(rule, delay_s=1.0, key=None) as server:
+        judge = {"base_url": server.base_url, "model": "j", "api_key_env": None, "concurrency": 1}
+        words = ["max_items=4", "sampling.max_tokens=8", "server.dtype=float32", "server.gpus=1",
+                 f"judge={json.dumps(judge)}"]  # fmt: skip
+        done = cluster.harness(
+            "eval", str(tmp_path / "model"), "-b", "mt-bench", "--engine", "transformers",
+            "--chat-template", "templates/chat/qwen3.jinja", "--detach", "--json", *(option for word in words for option in ("--set", word)),
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        run = Path(json.loads(done.stdout)["run"])
+        job = job_id(run, "judge-base")
+        slurm.wait_until(lambda: len(server.answered) >= 2, CHAIN_S, "two judgements")
+        slurm.run(*interruption, job)
+        slurm.wait_until(lambda: slurm.job(job)["Restarts"] == "1", CHAIN_S, "the requeue")
+        followed = cluster.harness("status", "--wait", "--poll", "2")
+        assert followed.returncode == 0, (followed.stdout, followed.stderr)
+    prompts = [json.dumps(body["messages"]) for body in server.answered]
+    assert len(prompts) == len(set(prompts)) == 8
+    assert "1 cells: 1 ok" in followed.stdout

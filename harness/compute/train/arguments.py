@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field, fields
 from importlib.util import find_spec
 from typing import Any
@@ -97,6 +98,9 @@ class TrainingConfig(SFTConfig):  # type: ignore[misc]
                 "use_cpu: no GPU is visible to PyTorch here. Ask for GPUs (gpus_per_node, and a "
                 "CUDA build of PyTorch), or set use_cpu: true to train on CPU"
             )
+        if "LOCAL_RANK" not in os.environ:
+            # Without a launcher there is no group, and accelerate 1.15 would ask for one.
+            self.ddp_backend = None
         super().__post_init__()
         if self.dataset_kwargs:
             raise UserError(f"dataset_kwargs: cannot be set: {RESERVED['dataset_kwargs']}")

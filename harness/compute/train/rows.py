@@ -27,7 +27,7 @@ START_SECONDS = 900.0
 """The same, before the first sign: imports from a slow disk, and the tokenizer."""
 _POLL_SECONDS = 0.2
 _OF_THE_LAUNCHER = ("RANK", "WORLD_SIZE", "LOCAL_", "MASTER_", "GROUP_", "ROLE_", "TORCHELASTIC_",
-                    "ACCELERATE_", "FSDP_")  # fmt: skip
+                    "ACCELERATE_", "FSDP_", "PMI_", "PMIX_", "OMPI_", "MV2_")  # fmt: skip
 OF_NO_DEVICE = [
     word
     for name in ("bf16", "fp16", "bf16_full_eval", "fp16_full_eval", "tf32", "torch_compile")

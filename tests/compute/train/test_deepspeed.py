@@ -10,13 +10,13 @@ import os
 import shutil
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-pytest.importorskip("deepspeed", reason="needs the extra `deepspeed`")
 pytest.importorskip("trl", reason="needs the extra `train`")
 
 from safetensors.torch import load_file
@@ -26,7 +26,15 @@ from harness.config.train import TrainSpec
 from harness.runs.checkpoints import complete_checkpoints
 from tests.compute.train.job_run import PROJECT, TEMPLATE
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+FOLDER = os.environ.get("HARNESS_DEEPSPEED", "")
+"""Where `tests/run.sh --all` puts DeepSpeed, apart from the environment of all other tests."""
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(600),
+    pytest.mark.skipif(
+        not FOLDER and find_spec("deepspeed") is None, reason="needs the extra `deepspeed`"
+    ),
+]
 
 SCRIPT = """
 import sys, torch
@@ -46,7 +54,7 @@ def train(folder: Path, inputs: Path, parallelism: Any, *further: str) -> dict[s
     (folder / "script.py").write_text(SCRIPT)
     env = {**os.environ, "DS_ACCELERATOR": "cpu", "OMP_NUM_THREADS": "1",
            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-           "PYTHONPATH": str(PROJECT)}  # fmt: skip
+           "PYTHONPATH": f"{PROJECT}:{FOLDER}"}  # fmt: skip
     done = subprocess.run(
         [sys.executable, "-m", "accelerate.commands.launch",
          "--config_file", str(folder / "accelerate.yaml"), str(folder / "script.py"),

@@ -309,6 +309,14 @@ def test_what_only_concerns_the_device_is_not_asked_of_the_cpu(
     assert not (config.tf32 or config.fp16 or config.bf16)
 
 
+def test_the_child_asks_for_no_backend(
+    inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("LOCAL_RANK", raising=False)
+    config = parse(arguments(inputs, tmp_path, "--ddp_backend", "gloo"))[1]
+    assert (config.ddp_backend, config.world_size) == (None, 1)
+
+
 def test_rows_cannot_be_left_unprepared(inputs: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="dataset_kwargs: cannot be set"):
         parse(arguments(inputs, tmp_path, "--dataset_kwargs", '{"skip_prepare_dataset": true}'))
@@ -316,6 +324,6 @@ def test_rows_cannot_be_left_unprepared(inputs: Path, tmp_path: Path) -> None:
 
 def test_the_child_takes_part_in_no_group() -> None:
     env = rows_module.child_environment(os.environ | {"RANK": "0", "WORLD_SIZE": "8", "LOCAL_RANK": "0",
-                                                      "MASTER_ADDR": "x", "HF_HOME": "/h"})  # fmt: skip
-    assert not {"RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR"} & env.keys()
+                                                      "MASTER_ADDR": "x", "PMI_SIZE": "2", "HF_HOME": "/h"})  # fmt: skip
+    assert not {"RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "PMI_SIZE"} & env.keys()
     assert (env["HF_HOME"], env["CUDA_VISIBLE_DEVICES"]) == ("/h", "")
