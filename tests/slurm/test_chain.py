@@ -25,6 +25,7 @@ pytest.importorskip("trl", reason="needs the extra `train`")
 pytest.importorskip("openai", reason="needs the extra `eval`")
 
 CHAIN_S = 240
+DATA = shared_data()
 
 
 class Cluster:
@@ -135,10 +136,9 @@ def test_a_run_trains_evaluates_every_checkpoint_and_collects_a_full_table(
 
 @pytest.mark.timeout(CHAIN_S + 60)
 def test_real_gsm8k_items_go_through_the_chain(cluster: Cluster) -> None:
-    data = shared_data()
-    if data is None:
+    if DATA is None:
         pytest.skip("the shared benchmark data is not beside the repository")
-    prepared = cluster.harness("prepare", "gsm8k", "--from", str(data))
+    prepared = cluster.harness("prepare", "gsm8k", "--from", str(DATA))
     assert prepared.returncode == 0, prepared.stderr
     done = cluster.harness(
         "submit", str(cluster.spec(["gsm8k"], max_steps=1)), "--wait", "--poll", "2", "--json"
@@ -157,15 +157,20 @@ def test_real_gsm8k_items_go_through_the_chain(cluster: Cluster) -> None:
 
 @pytest.mark.timeout(CHAIN_S + 60)
 def test_when_training_fails_no_array_waits_for_ever(cluster: Cluster, slurm: PrivateSlurm) -> None:
-    spec = cluster.spec(["arithmetic"])
-    done = cluster.harness("submit", str(spec))
+    benchmarks = ["arithmetic", "mt-bench"] if DATA else ["arithmetic"]
+    for name in benchmarks[1:]:
+        assert cluster.harness("prepare", name, "--from", str(DATA)).returncode == 0
+    judge = {"base_url": "http://127.0.0.1:9/v1", "model": "j", "api_key_env": None}
+    spec = cluster.spec(benchmarks)
+    done = cluster.harness("submit", str(spec), "--set", f"evaluation.judge={json.dumps(judge)}")
     assert done.returncode == 0, done.stderr
     run = (cluster.folder / "runs" / "tiny" / "latest").resolve()
     slurm.wait_for(job_id(run, "train"), "RUNNING")
     slurm.run("scancel", job_id(run, "train"))
     followed = cluster.harness("status", "--wait", "--poll", "2")
     assert followed.returncode == 1
-    assert "2 cells: 2 missing" in followed.stdout, followed.stdout
+    cells = 2 * len(benchmarks)
+    assert f"{cells} cells: {cells} missing" in followed.stdout, followed.stdout
     assert "training ended without this checkpoint" in followed.stdout
     assert [s for s in slurm.job_states().values() if s == "PENDING"] == []
 
