@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from harness.config.site import JobKind
 from harness.errors import CommandError
 from harness.preflight.findings import Finding, error
 from harness.scheduling.environments import job_environment
@@ -17,16 +18,23 @@ def check_slurm(staged: Staged) -> list[Finding]:
         return []
     kinds = {job.kind: job.name for job in staged.plan.jobs}
     environment = job_environment(os.environ, staged.site)
-    findings = []
+    refused: dict[JobKind, str] = {}
     for kind, name in kinds.items():
         try:
             call(["sbatch", "--test-only"], stdin=staged.scripts[name], env=environment)
         except CommandError as problem:
             lines = [line.strip() for line in problem.stderr.splitlines() if line.strip()]
             words = [line.removeprefix("sbatch: ").removeprefix("error: ") for line in lines]
-            cure = f"See `slurm` and `jobs: {{{kind}: …}}` in the site file, and gpus in the spec"
-            reason = "; ".join(words) or str(problem)
-            findings.append(
-                error(f"site: jobs.{kind}", f"Slurm would refuse {name}: {reason}", cure)
-            )
-    return findings
+            refused[kind] = "; ".join(words) or str(problem)
+    if len(refused) == len(kinds) > 1 and len(set(refused.values())) == 1:
+        reason = next(iter(refused.values()))
+        cure = "See `slurm` in the site file; without a cluster, --set-site scheduler=local"
+        return [error("site: slurm", f"Slurm would take none of the jobs: {reason}", cure)]
+    return [
+        error(
+            f"site: jobs.{kind}",
+            f"Slurm would refuse {kinds[kind]}: {reason}",
+            f"See `slurm` and `jobs: {{{kind}: …}}` in the site file, and gpus in the spec",
+        )
+        for kind, reason in refused.items()
+    ]
