@@ -13,6 +13,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -89,7 +90,7 @@ class Asking:
             over.wait()
         except BaseException:
             self.stop = self.stop or "the job was told to stop"
-            over.wait(HOME_S)
+            _wait_for_home(over)
             raise
         if broken:
             raise broken[0]
@@ -197,3 +198,11 @@ class Asking:
                   f"{self.endpoint.model}, {self._unreadable} without a verdict, "
                   f"{len(self.refused)} refused, {len(self.failed)} failed, {tokens} tokens",
                   flush=True)  # fmt: skip
+
+
+def _wait_for_home(over: threading.Event) -> None:
+    """Until it is set, HOME_S at most. Slurm sends TERM right after the USR2 that we obey already."""
+    deadline = time.monotonic() + HOME_S
+    while not over.is_set() and time.monotonic() < deadline:
+        with suppress(SystemExit):
+            over.wait(max(deadline - time.monotonic(), 0))

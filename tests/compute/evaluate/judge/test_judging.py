@@ -421,7 +421,10 @@ def test_killed_in_the_middle_it_pays_for_nothing_twice(tmp_path: Path, benchmar
     assert max(Counter(server.prompts()).values()) == 1
 
 
-def test_told_to_stop_it_takes_home_what_is_under_way(tmp_path: Path, benchmarks: Path) -> None:
+@pytest.mark.parametrize("signals", [1, 3])
+def test_told_to_stop_it_takes_home_what_is_under_way(
+    tmp_path: Path, benchmarks: Path, signals: int
+) -> None:
     with judging(longer_wins, delay_s=2.0) as server:
         spec = judge_spec(server)
         child = subprocess.Popen(
@@ -433,7 +436,9 @@ def test_told_to_stop_it_takes_home_what_is_under_way(tmp_path: Path, benchmarks
         deadline = time.monotonic() + 60
         while len(server.seen) < 5 and time.monotonic() < deadline:
             time.sleep(0.05)
-        child.terminate()
+        for _ in range(signals):  # a requeue sends TERM after the USR2
+            child.terminate()
+            time.sleep(0.2)
         assert child.wait(30) == 143
         work = cell(tmp_path, benchmarks, spec)
         assert len(kept(work)) == len(server.answered) == len(server.seen) == 5
