@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from harness.config.site import Site
+from harness.config.spec import Spec
 from harness.errors import SchedulerError
 from harness.plan import build_plan
 from harness.results.collect import run_table
@@ -52,10 +53,13 @@ def slurm(monkeypatch: pytest.MonkeyPatch) -> Slurm:
 @pytest.fixture
 def run(tmp_path: Path) -> RunPaths:
     """Three checkpoints (4, 8, 10) x one benchmark, all submitted."""
-    paths = RunPaths(tmp_path / "run" / "20260101-000000-aaaa")
-    spec = make_spec(benchmarks=["gsm8k"])
+    return submitted(tmp_path, make_spec(benchmarks=["gsm8k"]), JOBS)
+
+
+def submitted(folder: Path, spec: Spec, jobs: dict[str, str]) -> RunPaths:
+    paths = RunPaths(folder / "run" / "20260101-000000-aaaa")
     write_text(paths.spec, spec.model_dump_json())
-    submissions = tuple(Submission(job=j, id=i, time=utc_now()) for j, i in JOBS.items())
+    submissions = tuple(Submission(job=j, id=i, time=utc_now()) for j, i in jobs.items())
     write_manifest(
         paths,
         Manifest(run_id=paths.run_id, created=utc_now(), scheduler="slurm",
@@ -92,16 +96,9 @@ def test_what_the_scheduler_says_of_cells_without_a_result(run: RunPaths, slurm:
 
 
 def test_answers_wait_for_their_judge_and_fail_with_it(tmp_path: Path, slurm: Slurm) -> None:
-    run = RunPaths(tmp_path / "run" / "20260101-000000-aaaa")
     spec = make_spec(benchmarks=["mt-bench"], tasks="one", checkpoints="last", judge={"model": "j"})
-    write_text(run.spec, spec.model_dump_json())
     jobs = {"train": "1", "eval-checkpoint-10": "2", "judge-checkpoint-10": "3"}
-    submissions = tuple(Submission(job=j, id=i, time=utc_now()) for j, i in jobs.items())
-    write_manifest(
-        run,
-        Manifest(run_id=run.run_id, created=utc_now(), scheduler="slurm",
-                 plan=build_plan(spec, Site()), submissions=submissions),
-    )  # fmt: skip
+    run = submitted(tmp_path, spec, jobs)
     slurm.known = {"2_0": JobState("running"), "3": JobState("pending", "PENDING (Dependency)")}
     assert states(run) == {"checkpoint-10": "running"}
     cell = run.cell("checkpoint-10", "mt-bench")

@@ -165,7 +165,8 @@ class CellWork:
         if seconds := self._all_seconds():
             origin |= {"seconds": seconds, "restarts": self.restarts}
         if self.judged_apart and state in ("answered", "invalid", "failed"):
-            origin["answers_kept"] = self.has_answers()
+            same = not (self.model and gates.changed_model(self.model, self.fingerprint))
+            origin["answers_kept"] = same and self.has_answers()
         write_task(
             self.paths,
             TaskRecord(

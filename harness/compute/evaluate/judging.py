@@ -14,7 +14,10 @@ from harness.compute.evaluate.works import (
 )
 from harness.config.evaluate import EvalSpec
 from harness.config.load import load_evaluated, load_site
-from harness.errors import HarnessError
+from harness.errors import EvaluationError, HarnessError
+from harness.plan import Cell
+from harness.runs.files import utc_now
+from harness.runs.metrics import read_task, write_task
 from harness.runs.paths import RunPaths
 from harness.scheduling.manifest import read_manifest
 from harness.scheduling.status import task_log
@@ -32,7 +35,7 @@ def run(run: RunPaths, job_name: str) -> str:
     external = isinstance(spec, EvalSpec) and spec.external is not None
     model = None if external else model_folder(run, spec, job.judges[0].checkpoint)
     if model is None and not external:
-        return "its checkpoint is not there"
+        return _without_checkpoint(run, job.judges)
     works = cell_works(run, spec, site, job.judges, task_log(run, manifest, job, 0), model)
     judge = judge_for(run, spec, site, job.judges)
     ended, failures = [], []
@@ -56,3 +59,18 @@ def run(run: RunPaths, job_name: str) -> str:
     if failures:
         raise failures[0]
     return ", ".join(ended)
+
+
+def _without_checkpoint(run: RunPaths, cells: tuple[Cell, ...]) -> str:
+    """Training never made it: there is nothing to judge. Or it is gone: its answers cannot count."""
+    reason = f"{cells[0].checkpoint} is gone: whether these answers are its own cannot be told"
+    gone = False
+    for cell in cells:
+        paths = run.cell(cell.checkpoint, cell.benchmark)
+        record = read_task(paths)
+        if record is not None and record.state == "answered":
+            gone, told = True, {"state": "failed", "reason": reason, "ended": utc_now()}
+            write_task(paths, record.model_copy(update=told))
+    if gone:
+        raise EvaluationError(reason)
+    return "training made no such checkpoint: nothing to judge"

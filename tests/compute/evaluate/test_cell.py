@@ -141,3 +141,16 @@ def test_answers_left_to_a_judge_are_not_graded_and_kept(work: CellWork) -> None
     apart.record("failed", "why")
     record = read_task(work.paths)
     assert record is not None and record.facts["answers_kept"] is False
+
+
+def test_answers_of_a_model_that_changed_are_to_be_asked_again(
+    work: CellWork, tmp_path: Path
+) -> None:
+    apart = replace(work, judged_apart=True)
+    apart.paths.root.mkdir(parents=True)
+    rows = answers(apart, right(apart))
+    apart.paths.partial().write_text("".join(json.dumps(row) + "\n" for row in rows))
+    apart.model = tmp_path / "gone"
+    apart.record("invalid", "the model changed")
+    record = read_task(work.paths)
+    assert record is not None and record.facts["answers_kept"] is False
