@@ -50,9 +50,9 @@ export MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=100000000000
 export OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-PASSIVE}
 
 say "2/4 model: SmolLM2-135M-Instruct as a safetensors checkpoint"
-"$python" -m harness.compute.demo model data/smollm2-135m-instruct
+"$python" -m harness.data.demo model data/smollm2-135m-instruct
 say "3/4 dataset: word problems and short instructions"
-"$python" -m harness.compute.demo dataset data/quickstart --rows 400
+"$python" -m harness.data.demo dataset data/quickstart --rows 400
 say "4/4 training, three checkpoints, eight evaluations, one table"
 "$python" -m harness submit jobs/quickstart.yaml --set-site scheduler=local --wait
 say "done"

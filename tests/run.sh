@@ -41,9 +41,9 @@ if [[ ${1:-} == --all ]]; then
 fi
 export HF_HUB_OFFLINE=1
 export HARNESS_SMOLLM2=$PWD/.venv/smollm2
-.venv/bin/python -m harness.compute.demo model "$HARNESS_SMOLLM2" 2>/dev/null
+.venv/bin/python -m harness.data.demo model "$HARNESS_SMOLLM2" 2>/dev/null
 export NLTK_DATA=$PWD/.venv/nltk_data
-.venv/bin/python -c 'import sys; from pathlib import Path; from harness.compute.prepare import prepare_punkt; prepare_punkt(Path(sys.argv[1]))' .venv 2>/dev/null ||
+.venv/bin/python -c 'import sys; from pathlib import Path; from harness.compute.evaluate.prepare import prepare_punkt; prepare_punkt(Path(sys.argv[1]))' .venv 2>/dev/null ||
     say "punkt_tab could not be had: the tests that count sentences will skip"
 PATH="$PWD/.venv/bin:$PATH"
 

@@ -9,9 +9,9 @@ import pytest
 from harness.config.load import find_spec, load_spec
 from harness.config.site import Site
 from harness.config.spec import Spec
-from harness.config.train import TrainSpec
+from harness.config.training.train import TrainSpec
 from harness.errors import UserError
-from harness.plan import Edge, build_plan, planned_steps, total_steps
+from harness.plan.plan import Edge, build_plan, planned_steps, total_steps
 
 
 def make_spec(train: dict[str, Any] | None = None, **evaluation: Any) -> Spec:

@@ -35,7 +35,7 @@ class Benchmark:
     summary: str
     items: int
     grader: str
-    """Name in `harness.compute.evaluate.builtin.GRADERS`, or `judge:` and who prepares its calls."""
+    """Name in `harness.compute.evaluate.graders.GRADERS`, or `judge:` and who prepares its calls."""
     headline: str
     """The metric that plots and short tables show."""
     prompt: str = "{question}"

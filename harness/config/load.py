@@ -14,7 +14,7 @@ from pydantic import BaseModel, ValidationError
 
 from harness.config.evaluate import EvalSpec
 from harness.config.serve import ServeSpec
-from harness.config.sft_fields import SFT_FIELDS
+from harness.config.training.sft_fields import SFT_FIELDS
 from harness.config.site import Site
 from harness.config.spec import Spec
 from harness.errors import UserError, nearest

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, model_validator
 
 from harness.config.base import Frozen
 from harness.config.evaluation import EvaluationSpec
-from harness.config.train import TrainSpec
+from harness.config.training.train import TrainSpec
 
 _NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$")
 

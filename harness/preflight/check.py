@@ -11,27 +11,27 @@ from harness.config.load import PROJECT_ROOT, expand
 from harness.config.site import Site
 from harness.config.spec import Spec
 from harness.errors import ResultError
-from harness.plan import planned_steps, total_steps
-from harness.preflight.dataset import check_dataset
-from harness.preflight.disk import check_disk
-from harness.preflight.evaluation import check_evaluation
-from harness.preflight.evaluation_cost import check_tasks
+from harness.plan.plan import planned_steps, total_steps
+from harness.chats.dataset import check_dataset
+from harness.preflight.training.disk import check_disk
+from harness.preflight.evaluation.benchmarks import check_evaluation
+from harness.preflight.evaluation.cost import check_tasks
 from harness.preflight.findings import Finding, error, warning
-from harness.preflight.judge import check_judge, resolve_judge
-from harness.preflight.machine import check_machine
-from harness.preflight.memory import check_memory
-from harness.preflight.model import check_model, model_folder
-from harness.preflight.offline import check_offline
-from harness.preflight.parallelism import check_parallelism
-from harness.preflight.progress import Progress
-from harness.preflight.rivals import check_output
-from harness.preflight.rows import RowCheck, check_rows
-from harness.preflight.serving import check_serving
-from harness.preflight.shape import ModelShape, read_shape
-from harness.preflight.software import check_software
-from harness.preflight.steps import check_steps, check_time, fix_steps
-from harness.preflight.template import check_template
-from harness.preflight.tokens import check_tokens
+from harness.preflight.evaluation.judge import check_judge, resolve_judge
+from harness.preflight.cluster.machine import check_machine
+from harness.preflight.training.memory import check_memory
+from harness.preflight.training.model import check_model, model_folder
+from harness.preflight.cluster.offline import check_offline
+from harness.preflight.training.parallelism import check_parallelism
+from harness.preflight.stages import Progress
+from harness.preflight.training.output_dir import check_output
+from harness.preflight.rows.contents import RowCheck, check_rows
+from harness.preflight.evaluation.serving import check_serving
+from harness.runs.shape import ModelShape, read_shape
+from harness.preflight.training.software import check_software
+from harness.preflight.training.steps import check_steps, check_time, fix_steps
+from harness.preflight.rows.template import check_template
+from harness.preflight.rows.tokens import check_tokens
 
 
 @dataclass(frozen=True)

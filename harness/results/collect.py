@@ -14,7 +14,7 @@ from harness.runs.checkpoints import complete_checkpoints
 from harness.runs.files import write_text
 from harness.runs.metrics import Metrics, read_metrics
 from harness.runs.paths import RunPaths, checkpoint_name, checkpoint_step, find_run, find_runs
-from harness.scheduling.manifest import read_manifest
+from harness.plan.manifest import read_manifest
 from harness.scheduling.release import checkpoints_dir
 from harness.scheduling.status import RunStatus, run_status
 

@@ -26,9 +26,9 @@ import psutil
 from harness.config.load import PROJECT_ROOT
 from harness.config.site import Site
 from harness.errors import SchedulerError
-from harness.plan import PlannedJob
+from harness.plan.plan import PlannedJob
 from harness.runs.paths import RunPaths
-from harness.scheduling.environments import job_environment
+from harness.processes.environments import job_environment
 from harness.scheduling.local_queue import (
     RUNNER_DIED,
     QueuedJob,
@@ -61,7 +61,7 @@ class LocalScheduler:
         site: Site,
         tasks: Sequence[int] = (),
     ) -> str:
-        from harness.compute.entry import run_job
+        from harness.entry import run_job
         from harness.scheduling.executor import RenderedExecutor
         from harness.scheduling.slurm import calls, task_indices
 

@@ -7,13 +7,13 @@ from pathlib import Path
 from harness.config.evaluate import EvalSpec
 from harness.config.load import load_evaluated, load_serve
 from harness.errors import SchedulerError
-from harness.plan import PlannedJob, eval_job_name
+from harness.plan.plan import PlannedJob, eval_job_name
 from harness.runs.checkpoints import complete_checkpoints
 from harness.runs.files import utc_now
 from harness.runs.metrics import TaskRecord, read_task, write_task
 from harness.runs.paths import RunPaths, checkpoint_name
 from harness.scheduling.local import LocalScheduler
-from harness.scheduling.manifest import Manifest, read_manifest
+from harness.plan.manifest import Manifest, read_manifest
 from harness.scheduling.scheduler import Scheduler
 from harness.scheduling.slurm import SlurmScheduler
 

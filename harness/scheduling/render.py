@@ -15,9 +15,9 @@ from jinja2 import FileSystemLoader, StrictUndefined
 from harness.config.load import PROJECT_ROOT
 from harness.config.site import Environment, Site, SlurmOptions
 from harness.errors import UserError
-from harness.plan import Plan, PlannedJob
+from harness.plan.plan import Plan, PlannedJob
 from harness.runs.paths import RunPaths
-from harness.scheduling.environments import pyxis_flags, wrap
+from harness.processes.environments import pyxis_flags, wrap
 
 TEMPLATES = PROJECT_ROOT / "templates" / "sbatch"
 Directive = tuple[str, str | None]

@@ -10,11 +10,11 @@ from filelock import FileLock, Timeout
 
 from harness.config.load import load_site
 from harness.errors import SchedulerError, UserError
-from harness.plan import Cell, PlannedJob
+from harness.plan.plan import Cell, PlannedJob
 from harness.runs.checkpoints import complete_checkpoints
 from harness.runs.metrics import CellState
 from harness.runs.paths import BASE, RunPaths, checkpoint_name
-from harness.scheduling.manifest import Manifest, add_submission
+from harness.plan.manifest import Manifest, add_submission
 from harness.scheduling.release import checkpoints_dir, scheduler_of
 from harness.scheduling.scheduler import Dependency
 from harness.scheduling.status import CellStatus, RunStatus, is_answered

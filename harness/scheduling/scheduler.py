@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from harness.config.site import Site
-from harness.plan import PlannedJob
+from harness.plan.plan import PlannedJob
 from harness.runs.paths import RunPaths
 
 Phase = Literal["pending", "running", "completed", "failed", "cancelled", "unknown"]

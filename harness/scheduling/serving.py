@@ -13,10 +13,10 @@ from typing import Any
 from harness.config.serve import ServeSpec
 from harness.config.site import Site
 from harness.errors import SchedulerError, ServerError, UserError
-from harness.plan import serve_plan
+from harness.plan.plan import serve_plan
 from harness.runs.files import read_json
 from harness.runs.paths import RunPaths, key_file, new_run_id
-from harness.scheduling.manifest import read_manifest
+from harness.plan.manifest import read_manifest
 from harness.scheduling.release import cancel_run, remove_key, scheduler_of
 from harness.scheduling.render import Place, render
 from harness.scheduling.scheduler import JobState, Scheduler

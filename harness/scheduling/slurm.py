@@ -13,11 +13,11 @@ from typing import Literal
 
 from harness.config.site import Site
 from harness.errors import CommandError, SchedulerError
-from harness.plan import PlannedJob
+from harness.plan.plan import PlannedJob
 from harness.runs.paths import RunPaths
-from harness.scheduling.environments import job_environment
+from harness.processes.environments import job_environment
 from harness.scheduling.scheduler import Dependency, JobState, Phase, sbatch_options
-from harness.scheduling.shell import call
+from harness.processes.shell import call
 
 SQUEUE_FORMAT = "%i|%T|%r"
 SACCT_FIELDS = "JobID,State,ExitCode"
@@ -68,7 +68,7 @@ class SlurmScheduler:
         site: Site,
         tasks: Sequence[int] = (),
     ) -> str:
-        from harness.compute.entry import run_job
+        from harness.entry import run_job
         from harness.scheduling.executor import RenderedExecutor
 
         try:
@@ -133,7 +133,7 @@ class SlurmScheduler:
 
 
 def calls(run: RunPaths, job: PlannedJob, tasks: Sequence[int] = ()) -> list[tuple[str, str, int]]:
-    """Arguments of `harness.compute.entry.run_job` for each task of a job: plain strings."""
+    """Arguments of `harness.entry.run_job` for each task of a job: plain strings."""
     return [(str(run.root), job.name, index) for index in task_indices(job, tasks) or (0,)]
 
 

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import ResultError, SchedulerError
-from harness.plan import Cell, PlannedJob
+from harness.plan.plan import Cell, PlannedJob
 from harness.runs.checkpoints import read_marker
 from harness.runs.files import read_json
 from harness.runs.metrics import CellState, TaskRecord, read_metrics, read_task
 from harness.runs.paths import BASE, RunPaths
-from harness.scheduling.manifest import Manifest, read_manifest
-from harness.scheduling.progress import read_progress
+from harness.plan.manifest import Manifest, read_manifest
+from harness.runs.progress import read_progress
 from harness.scheduling.release import checkpoints_dir, scheduler_of
 from harness.scheduling.scheduler import JobState
 

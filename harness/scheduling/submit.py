@@ -18,12 +18,12 @@ from harness.config.serve import ServeSpec
 from harness.config.site import Site
 from harness.config.spec import Spec
 from harness.errors import HarnessError, SchedulerError, UserError
-from harness.plan import Plan, build_plan, eval_plan
+from harness.plan.plan import Plan, build_plan, eval_plan
 from harness.runs.files import utc_now, write_text
 from harness.runs.paths import RunPaths, link_latest, new_run_id
 from harness.scheduling import slurm
 from harness.scheduling.local import LocalScheduler
-from harness.scheduling.manifest import (
+from harness.plan.manifest import (
     Manifest,
     add_submission,
     describe_environment,
@@ -184,6 +184,6 @@ def _write_commands(staged: Staged, ids: dict[str, str]) -> None:
         lines.append(f"\n# job {ids[job.name]}: {' '.join(quote(word) for word in command)}")
         for index in range(max(len(job.tasks), 1)):
             lines.append(
-                f"# python -m harness.compute.entry {quote(staged.run.root)} {job.name} {index}"
+                f"# python -m harness.entry {quote(staged.run.root)} {job.name} {index}"
             )
     write_text(staged.run.commands, "\n".join(lines) + "\n", mode=0o755)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from harness.errors import UserError
-from harness.screen import count_levels, print_dry_run, print_table
+from harness.verbs.screen import count_levels, print_dry_run, print_table
 
 if TYPE_CHECKING:
     from harness.config.site import Site
@@ -83,7 +83,7 @@ def approve(
 def local_model(word: str) -> Path:
     """The folder of a model: a path, or an id in the Hub's cache. Raises UserError."""
     from harness.config.load import expand
-    from harness.preflight.model import cached_snapshot
+    from harness.preflight.training.model import cached_snapshot
 
     folder = expand(word, "MODEL")
     found = folder if folder.is_dir() else cached_snapshot(word)

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from harness.errors import UserError
-from harness.options import AsJson, SetSite, SiteFile
+from harness.verbs.options import AsJson, SetSite, SiteFile
 from harness.verbs.common import load_site, say
 
 data_app = typer.Typer(
@@ -44,7 +44,7 @@ def prepare(
     from harness.benchmarks.custom import is_definition
     from harness.benchmarks.prepare import is_prepared
     from harness.benchmarks.registry import BENCHMARKS, parse
-    from harness.compute.prepare import prepare_benchmark, prepare_own
+    from harness.compute.evaluate.prepare import prepare_benchmark, prepare_own
 
     resolved = load_site(site, site_overrides)
     folder = Path(resolved.benchmarks_dir)
@@ -64,7 +64,7 @@ def prepare(
         if is_definition(word):
             print(f"{word}: {prepare_own(Path(word), folder, force)}", flush=True)
         elif word.startswith("nemo-skills."):
-            from harness.compute.evaluate.nemo_skills import prepare_data
+            from harness.compute.evaluate.evaluators.nemo_skills import prepare_data
             from harness.compute.serve.launch import wrapper
 
             task = parse(word, "prepare").name.partition(".")[2]
@@ -91,7 +91,7 @@ def get(
 
     Example: python -m harness data get allenai/tulu-3-sft-mixture data/tulu-3-sft-mixture
     """
-    from harness.compute.data.get import get as get_dataset
+    from harness.data.get import get as get_dataset
 
     facts = get_dataset(
         name, folder, subset=subset, split=split, revision=revision, force=force, report=say
@@ -123,7 +123,7 @@ def convert(
 
     Example: python -m harness data convert chats.jsonl data/chats
     """
-    from harness.compute.data.convert import convert as convert_file
+    from harness.data.convert import convert as convert_file
 
     outcome = convert_file(source, folder, skip_bad=skip_bad, force=force, report=say)
     if as_json:
@@ -159,8 +159,8 @@ def inspect(
 
     Example: python -m harness data inspect data/chat --template templates/chat/qwen3.jinja --model Qwen/Qwen3-1.7B-Base
     """
-    from harness.preflight.inspect import inspect_dataset
-    from harness.screen import print_inspection
+    from harness.preflight.rows.inspect import inspect_dataset
+    from harness.verbs.screen import print_inspection
 
     seen = inspect_dataset(folder, template, model, max_length, rows, split, seed, say)
     print_inspection(seen, as_json)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from harness.errors import UserError
-from harness.options import AsJson, Poll, SetSite, SiteFile
+from harness.verbs.options import AsJson, Poll, SetSite, SiteFile
 from harness.verbs.common import approve, follow_run, load_site, local_model, say
 
 if TYPE_CHECKING:
@@ -43,8 +43,8 @@ def evaluate(
     Examples: python -m harness eval runs/qwen3/latest/checkpoints/checkpoint-500 -b ifeval,gsm8k
               python -m harness eval qwen3 -b gsm8k --server-address http://127.0.0.1:8000/v1
     """
-    from harness.preflight.evaluate import check_eval
-    from harness.preflight.slurm import check_slurm
+    from harness.preflight.evaluation.standalone import check_eval
+    from harness.preflight.cluster.slurm import check_slurm
     from harness.scheduling.submit import choose_scheduler, stage_eval, submit
 
     here = local or server_address is not None  # a running server is reached from here

@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 
 from harness.errors import UserError
-from harness.options import AsJson, SetSite, SiteFile
-from harness.screen import print_table
+from harness.verbs.options import AsJson, SetSite, SiteFile
+from harness.verbs.screen import print_table
 from harness.verbs.common import load_site, runs_dir_of, say
 
 
@@ -105,7 +105,7 @@ def grade(
     Examples: python -m harness grade gsm8k answers.jsonl -o graded.jsonl
               python -m harness grade gsm8k output-rs0.jsonl output-rs1.jsonl
     """
-    from harness.compute.evaluate.grade import Grading, benchmark_named, graded_path
+    from harness.compute.evaluate.regrade.grade import Grading, benchmark_named, graded_path
 
     folder = Path(load_site(site, site_overrides).benchmarks_dir)
     chosen = benchmark_named(benchmark)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.errors import HarnessError, UserError
-from harness.options import AsJson, Poll, RunWord, Set, SetSite, SiteFile, SpecFile, Wait
-from harness.screen import count_levels, print_status, status_json
+from harness.verbs.options import AsJson, Poll, RunWord, Set, SetSite, SiteFile, SpecFile, Wait
+from harness.verbs.screen import count_levels, print_status, status_json
 from harness.verbs.common import approve, follow_run, load_site, runs_dir_of, say
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ def retry(
 
     Example: python -m harness retry 20260131-120000-abcd --dry-run
     """
-    from harness.preflight.judge import check_key
+    from harness.preflight.evaluation.judge import check_key
     from harness.runs.paths import find_run
     from harness.scheduling import retry as again
     from harness.scheduling.status import run_status
@@ -174,7 +174,7 @@ def _stage(
     """Check, plan and render; with `no_check` only what the plan cannot do without."""
     from harness.config.load import find_spec, load_spec
     from harness.preflight.check import check, resolve_spec, unchecked
-    from harness.preflight.slurm import check_slurm
+    from harness.preflight.cluster.slurm import check_slurm
     from harness.scheduling.submit import choose_scheduler, stage
 
     spec = resolve_spec(load_spec(find_spec(word), overrides or ()))

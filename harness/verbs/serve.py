@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from harness.errors import SchedulerError, UserError
-from harness.options import AsJson, SetSite, SiteFile
-from harness.screen import print_server
+from harness.verbs.options import AsJson, SetSite, SiteFile
+from harness.verbs.screen import print_server
 from harness.verbs.common import approve, load_site, local_model, say
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def _pairs(words: list[str], option: str, *, bare: bool = False) -> dict[str, An
 
 def _choose_engine(server: dict[str, Any], scheduler: str) -> None:
     """Where nothing is asked for and this machine has no GPU, the engine that needs none."""
-    from harness.preflight.machine import has_gpu
+    from harness.preflight.cluster.machine import has_gpu
 
     if "engine" not in server and scheduler == "local" and not has_gpu():
         say("no GPU here: engine transformers, on CPU")
@@ -129,8 +129,8 @@ def _spec(
 def _stage(
     spec: ServeSpec, site: Site, scheduler: SchedulerName
 ) -> tuple[Staged, tuple[Finding, ...]]:
-    from harness.preflight.serving import check_serve
-    from harness.preflight.slurm import check_slurm
+    from harness.preflight.evaluation.serving import check_serve
+    from harness.preflight.cluster.slurm import check_slurm
     from harness.runs.checkpoints import fingerprint
     from harness.scheduling.serving import stage_serve
 

@@ -16,8 +16,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from harness.compute.evaluate.builtin import GRADERS
-from harness.compute.evaluate.builtin.ground_truth import prepare_ground_truth
+from harness.compute.evaluate.graders import GRADERS
+from harness.compute.evaluate.graders.ground_truth import prepare_ground_truth
 from tests.support import shared_data
 
 SETS = (("human-eval", "humaneval", "HumanEvalPlus"), ("mbpp", "mbpp", "MbppPlus"))

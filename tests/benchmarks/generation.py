@@ -23,7 +23,7 @@ from pathlib import Path
 
 from harness.benchmarks import arithmetic
 from harness.benchmarks.registry import BENCHMARKS
-from harness.compute.evaluate.generate import Generation, generate
+from harness.compute.evaluate.answers.generate import Generation, generate
 from harness.compute.serve import ServeRequest, serve
 from harness.compute.serve.server import RunningServer
 from harness.config.evaluation import EvaluationSpec

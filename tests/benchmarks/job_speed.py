@@ -23,8 +23,8 @@ import yaml
 
 from harness.compute.train.launch import Node, accelerate_config, script_arguments
 from harness.config.load import PROJECT_ROOT
-from harness.config.sft_fields import SFT_FIELDS
-from harness.config.train import TrainSpec
+from harness.config.training.sft_fields import SFT_FIELDS
+from harness.config.training.train import TrainSpec
 from harness.runs.files import write_json
 from harness.runs.paths import RunPaths
 from tests.tiny_model import make_tiny_dataset, make_tiny_tokenizer

@@ -70,9 +70,9 @@ def one_cell(folder: Path, count: int, port: int, size: int, asked: int) -> dict
     """Ask, grade and sum up `count` items; peak memory of this process in MB, and times."""
     from harness.benchmarks.custom import register_prepared
     from harness.compute.evaluate.cell import CellWork
-    from harness.compute.prepare import prepare_own
+    from harness.compute.evaluate.prepare import prepare_own
     from harness.config.evaluation import EvaluationSpec
-    from harness.plan import Cell
+    from harness.plan.plan import Cell
     from harness.runs.metrics import read_metrics
     from harness.runs.paths import CellPaths
 

@@ -17,7 +17,7 @@ import yaml
 
 from harness.config.evaluation import EvaluationSpec
 from harness.config.load import load_site
-from harness.preflight.evaluation_cost import PHASES, check_tasks
+from harness.preflight.evaluation.cost import PHASES, check_tasks
 from harness.runs.metrics import read_task
 from harness.runs.paths import find_run
 from tests.support import harness

@@ -11,7 +11,7 @@ import pytest
 from harness.benchmarks.custom import register_prepared
 from harness.benchmarks.prepare import is_prepared, open_items
 from harness.benchmarks.registry import BENCHMARKS, parse
-from harness.compute.prepare import prepare_own
+from harness.compute.evaluate.prepare import prepare_own
 from harness.errors import UserError
 from tests.support import harness
 from tests.test_cli import User

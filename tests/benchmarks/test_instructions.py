@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from harness.benchmarks.instructions import Example, Prompt, examples, prompts
-from harness.compute.evaluate.builtin.instructions_following import load_checkers
+from harness.compute.evaluate.graders.instructions_following import load_checkers
 from harness.errors import EvaluationError
 
 NEEDS_DOWNLOADED_DATA = {

@@ -11,7 +11,7 @@ import pytest
 from harness.benchmarks import mmlu
 from harness.benchmarks.prepare import open_items, prepare
 from harness.benchmarks.registry import BENCHMARKS
-from harness.compute.evaluate.builtin.evaluator import BuiltinEvaluator
+from harness.compute.evaluate.evaluators.builtin import BuiltinEvaluator
 from harness.config.evaluation import EvaluationSpec
 from harness.errors import EvaluationError, UserError
 from harness.runs.paths import CellPaths

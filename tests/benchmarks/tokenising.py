@@ -21,7 +21,7 @@ from types import SimpleNamespace
 import datasets
 from trl import SFTTrainer
 
-from harness.compute.train import tokenise
+from harness.compute.train.rows import tokenise
 from harness.compute.train.arguments import parse
 from tests.tiny_model import make_tiny_tokenizer
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from harness.benchmarks import arithmetic
-from harness.compute import demo
+from harness.data import demo
 from harness.errors import UserError
 
 

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from harness.config.load import load_spec
-from harness.config.lora import LORA_DEFAULTS
+from harness.config.training.lora import LORA_DEFAULTS
 from tests.config.test_load import GOOD, message, spec_file
 
 NO_RATE = GOOD.replace("  learning_rate: 2e-5\n", "")

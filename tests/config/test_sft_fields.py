@@ -10,7 +10,7 @@ import yaml
 
 from harness.compute.train.launch import script_arguments
 from harness.config.load import load_spec
-from harness.config.sft_fields import RESERVED, SFT_FIELDS
+from harness.config.training.sft_fields import RESERVED, SFT_FIELDS
 from harness.errors import UserError
 from tests.config.test_load import GOOD, message, spec_file
 

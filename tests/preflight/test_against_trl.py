@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from harness.config.train import TrainSpec
-from harness.preflight.dataset import check_dataset
-from harness.preflight.rows import check_rows
-from harness.preflight.tokens import check_tokens
+from harness.config.training.train import TrainSpec
+from harness.chats.dataset import check_dataset
+from harness.preflight.rows.contents import check_rows
+from harness.preflight.rows.tokens import check_tokens
 from tests.preflight.support import TEMPLATES, turn
 from tests.tiny_model import make_tiny_model
 
@@ -87,7 +87,7 @@ def test_findings_agree_with_trl(
 
 
 def test_lengths_and_masks_are_trls_own(tiny: Path, tmp_path: Path) -> None:
-    from harness.preflight.tokenizing import Request, answer
+    from harness.chats.tokenizing import Request, answer
 
     template = tmp_path / "t.jinja"
     template.write_text((TEMPLATES / "qwen3.jinja").read_text(encoding="utf-8"))

@@ -12,11 +12,11 @@ from harness.config.site import Environment, Site
 from harness.config.spec import Spec
 from harness.errors import UserError
 from harness.preflight.check import check, resolve_spec
-from harness.preflight.dataset import read_saved_dataset
+from harness.chats.dataset import read_saved_dataset
 from harness.preflight.findings import Finding
-from harness.preflight.machine import has_gpu
-from harness.preflight.model import check_model
-from harness.preflight.template import check_own_template, check_template, own_template
+from harness.preflight.cluster.machine import has_gpu
+from harness.preflight.training.model import check_model
+from harness.preflight.rows.template import check_own_template, check_template, own_template
 from tests.preflight.support import MARKED, model, saved_dataset
 
 

@@ -10,7 +10,7 @@ import yaml
 from harness.config.evaluation import EvaluationSpec
 from harness.config.site import Site
 from harness.config.spec import Spec
-from harness.preflight.evaluation_cost import check_tasks, estimate
+from harness.preflight.evaluation.cost import check_tasks, estimate
 from harness.runs.files import write_json
 from harness.runs.metrics import TaskRecord, write_task
 from harness.runs.paths import RunPaths

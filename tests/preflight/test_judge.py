@@ -10,7 +10,7 @@ import pytest
 from harness.benchmarks.prepare import prepare
 from harness.config.spec import Spec
 from harness.errors import UserError
-from harness.plan import build_plan
+from harness.plan.plan import build_plan
 from harness.preflight.check import check, resolve_spec
 from harness.preflight.findings import Finding
 from tests.support import shared_data

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from harness.config.train import TrainSpec
+from harness.config.training.train import TrainSpec
 from harness.errors import ResultError
-from harness.preflight import disk
-from harness.preflight.disk import check_disk, checkpoint_bytes, kept_checkpoints
-from harness.preflight.memory import Memory, check_memory, estimate, nearest_fit
-from harness.preflight.shape import ModelShape, read_shape
+from harness.preflight.training import disk
+from harness.preflight.training.disk import check_disk, checkpoint_bytes, kept_checkpoints
+from harness.preflight.training.memory import Memory, check_memory, estimate, nearest_fit
+from harness.runs.shape import ModelShape, read_shape
 from tests.preflight.support import model, write_weights
 
 

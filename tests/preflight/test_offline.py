@@ -13,8 +13,8 @@ import yaml
 from harness.benchmarks.prepare import prepare
 from harness.config.evaluation import EvaluationSpec
 from harness.config.site import Site
-from harness.config.train import TrainSpec
-from harness.preflight.offline import check_offline
+from harness.config.training.train import TrainSpec
+from harness.preflight.cluster.offline import check_offline
 
 ROOT = Path(__file__).parents[2]
 

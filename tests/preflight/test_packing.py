@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from harness.preflight.packing import best_fit_decreasing, estimate
+from harness.preflight.training.packing import best_fit_decreasing, estimate
 
 
 def lengths(count: int, seed: int = 0) -> list[int]:

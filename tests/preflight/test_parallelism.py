@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from harness.config.site import Environment
-from harness.preflight import parallelism
+from harness.preflight.training import parallelism
 from harness.preflight.check import check, resolve_spec
 from harness.preflight.findings import Finding
 from tests.preflight.test_check import site, spec

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from harness.preflight.progress import Progress
+from harness.preflight.stages import Progress
 
 
 def test_only_a_slow_check_is_heard() -> None:

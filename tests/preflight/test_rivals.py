@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from harness.compute.train.launch import script_arguments
-from harness.compute.train.resume import BatchFacts
-from harness.config.train import TrainSpec
+from harness.runs.resume import BatchFacts
+from harness.config.training.train import TrainSpec
 from harness.preflight.findings import Finding
-from harness.preflight.rivals import check_output
+from harness.preflight.training.output_dir import check_output
 from harness.runs.checkpoints import mark_complete
 from tests.preflight.support import MARKED, TEMPLATES
 from tests.runs.test_files import model_folder
@@ -33,7 +33,7 @@ def spec(folder: Path, **fields: Any) -> TrainSpec:
 def trained(folder: Path, train: TrainSpec, step: int = 10, record: bool = True) -> Path:
     """A checkpoint as training of this spec marks it, from the arguments that it would parse."""
     from harness.compute.train.arguments import parse
-    from harness.compute.train.record import record as recorded
+    from harness.runs.configuration import record as recorded
     from harness.compute.train.sft import template_text
     from harness.compute.train.trainer import batch_facts
 

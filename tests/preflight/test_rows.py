@@ -8,10 +8,10 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from harness.config.train import TrainSpec
-from harness.preflight.dataset import read_saved_dataset
+from harness.config.training.train import TrainSpec
+from harness.chats.dataset import read_saved_dataset
 from harness.preflight.findings import Finding
-from harness.preflight.rows import check_rows
+from harness.preflight.rows.contents import check_rows
 from tests.preflight.support import MESSAGE, MESSAGES, Row, saved_dataset, turn
 
 

@@ -13,7 +13,7 @@ from harness.config.serve import ServeSpec
 from harness.config.server import ServerSpec
 from harness.config.site import Site
 from harness.preflight.findings import Finding
-from harness.preflight.serving import (
+from harness.preflight.evaluation.serving import (
     check_gpus,
     check_serve,
     check_served_folder,

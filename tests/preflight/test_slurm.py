@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from harness.config.site import Site
-from harness.preflight.slurm import check_slurm
+from harness.preflight.cluster.slurm import check_slurm
 from harness.scheduling.submit import stage
 from tests.test_plan import make_spec
 

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from harness.config.site import Environment, Site
-from harness.config.train import TrainSpec
-from harness.preflight import software
+from harness.config.training.train import TrainSpec
+from harness.preflight.training import software
 from harness.preflight.check import check
-from harness.preflight.software import check_software
+from harness.preflight.training.software import check_software
 from tests.preflight.test_check import spec
 
 

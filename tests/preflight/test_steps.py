@@ -11,12 +11,12 @@ import yaml
 
 from harness.config.site import Site
 from harness.config.spec import Spec
-from harness.plan import build_plan
+from harness.plan.plan import build_plan
 from harness.preflight.check import check, resolve_spec
 from harness.preflight.findings import Finding
-from harness.preflight.steps import check_steps, check_time, fix_steps
-from harness.preflight.tokenizing import RowTokens
-from harness.preflight.tokens import Sample
+from harness.preflight.training.steps import check_steps, check_time, fix_steps
+from harness.chats.tokenizing import RowTokens
+from harness.preflight.rows.tokens import Sample
 from tests.preflight.test_check import site, spec
 
 
@@ -71,7 +71,7 @@ def test_a_checked_spec_can_be_planned(tmp_path: Path) -> None:
 def lengths_of(folder: Path) -> list[int]:
     from transformers import AutoTokenizer
 
-    from harness.preflight.dataset import read_saved_dataset
+    from harness.chats.dataset import read_saved_dataset
 
     tokenizer = AutoTokenizer.from_pretrained(folder / "model")
     tokenizer.chat_template = (folder / "t.jinja").read_text()

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from harness.config.train import TrainSpec
-from harness.preflight import tokens
-from harness.preflight.dataset import read_saved_dataset
+from harness.config.training.train import TrainSpec
+from harness.preflight.rows import tokens
+from harness.chats.dataset import read_saved_dataset
 from harness.preflight.findings import Finding
-from harness.preflight.rows import check_rows
-from harness.preflight.tokenizing import Request, answer
-from harness.preflight.tokens import ask, check_tokens
+from harness.preflight.rows.contents import check_rows
+from harness.chats.tokenizing import Request, answer
+from harness.preflight.rows.tokens import ask, check_tokens
 from tests.preflight.support import TEMPLATES, Row, model, saved_dataset, turn
 
 pytest.importorskip("transformers", reason="needs the extra `train`")

@@ -10,19 +10,19 @@ from filelock import FileLock
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.compute.train.resume import newest_complete
+from harness.runs.resume import newest_complete
 from harness.config.site import Site
-from harness.config.train import TrainSpec
+from harness.config.training.train import TrainSpec
 from harness.errors import ResultError
-from harness.plan import build_plan
+from harness.plan.plan import build_plan
 from harness.results.collect import run_table
-from harness.results.prune import Evaluated, prune_run, to_prune
+from harness.scheduling.prune import Evaluated, prune_run, to_prune
 from harness.runs.checkpoints import complete_checkpoints, is_resumable, mark_complete
 from harness.runs.files import utc_now, write_json, write_text
 from harness.runs.metrics import TaskRecord, write_task
 from harness.runs.paths import RunPaths, checkpoint_name
 from harness.scheduling import status as status_module
-from harness.scheduling.manifest import Manifest, write_manifest
+from harness.plan.manifest import Manifest, write_manifest
 from harness.scheduling.status import run_status
 from tests.test_plan import make_spec
 

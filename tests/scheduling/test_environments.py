@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 
 from harness.config.site import Environment, Site
-from harness.scheduling.environments import job_environment, wrap
+from harness.processes.environments import job_environment, wrap
 
 
 def test_without_an_environment_the_command_stays_as_it_is() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from submitit.core.utils import DelayedSubmission, FailedJobError
 
-from harness.compute.entry import run_job
+from harness.entry import run_job
 from harness.scheduling.executor import RenderedExecutor
 
 SCRIPT = "#!/bin/bash\n# the marker of our template\n"
@@ -39,7 +39,7 @@ def test_the_pickle_holds_no_code(tmp_path: Path) -> None:
     executor.submit_calls(run_job, [("/run", "job", 0)])
     data = (tmp_path / "7_submitted.pkl").read_bytes()
     names = [str(arg) for _, arg, _ in pickletools.genops(data) if arg is not None]
-    assert "harness.compute.entry" in names
+    assert "harness.entry" in names
     assert not [n for n in names if "CodeType" in n or "_make_function" in n]
     assert pickle.loads(data).function is run_job
 

@@ -10,7 +10,7 @@ import pytest
 from harness.errors import ResultError
 from harness.runs.files import write_json, write_text
 from harness.runs.paths import RunPaths
-from harness.scheduling.progress import progress_line, read_progress
+from harness.runs.progress import progress_line, read_progress
 
 NOW = datetime(2026, 1, 1, 12, 0, 30, tzinfo=timezone.utc)
 

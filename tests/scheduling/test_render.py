@@ -15,7 +15,7 @@ from submitit.slurm.slurm import _make_sbatch_string
 from harness.config.load import find_spec, load_site, load_spec
 from harness.config.site import Environment, Site, SlurmOptions
 from harness.errors import UserError
-from harness.plan import build_plan
+from harness.plan.plan import build_plan
 from harness.runs.paths import RunPaths
 from harness.scheduling.render import Place, render
 

@@ -16,11 +16,11 @@ import yaml
 
 from harness.config.site import Site
 from harness.errors import UserError
-from harness.plan import build_plan
+from harness.plan.plan import build_plan
 from harness.runs.files import utc_now
 from harness.runs.metrics import TaskRecord
 from harness.runs.paths import RunPaths
-from harness.scheduling.manifest import Manifest
+from harness.plan.manifest import Manifest
 from harness.scheduling.retry import RetryPlan, check_ended, plan_retry, retrying
 from harness.scheduling.scheduler import JobState
 from harness.scheduling.status import CellStatus, RunStatus

@@ -11,7 +11,7 @@ import pytest
 from harness.config.site import Site
 from harness.config.spec import Spec
 from harness.errors import SchedulerError
-from harness.plan import build_plan
+from harness.plan.plan import build_plan
 from harness.results.collect import run_table
 from harness.runs.checkpoints import mark_complete
 from harness.runs.files import utc_now, write_json, write_text
@@ -19,7 +19,7 @@ from harness.runs.metrics import TaskRecord, write_task
 from harness.runs.paths import RunPaths
 from harness.scheduling import status as status_module
 from harness.scheduling.follow import follow
-from harness.scheduling.manifest import Manifest, Submission, write_manifest
+from harness.plan.manifest import Manifest, Submission, write_manifest
 from harness.scheduling.scheduler import JobState
 from harness.scheduling.status import run_status
 from tests.runs.test_files import model_folder

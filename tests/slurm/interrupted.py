@@ -13,7 +13,7 @@ from typing import Any
 
 import psutil
 
-from harness.compute.train.processes import survivors
+from harness.compute.train.launcher import survivors
 from harness.runs.checkpoints import complete_checkpoints
 
 from .cluster import PrivateSlurm

@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from harness.compute.train.processes import has_pending
+from harness.compute.train.launcher import has_pending
 from harness.runs.checkpoints import complete_checkpoints
 from harness.runs.paths import COMPLETE_MARKER
 

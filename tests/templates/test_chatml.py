@@ -1,6 +1,6 @@
 """templates/chat/chatml.jinja against the template that SmolLM2 itself ships.
 
-HARNESS_SMOLLM2 names a folder made by `python -m harness.compute.demo model DIR`.
+HARNESS_SMOLLM2 names a folder made by `python -m harness.data.demo model DIR`.
 """
 
 import os

@@ -12,15 +12,15 @@ from typing import Any
 from harness.benchmarks.items import Item
 from harness.benchmarks.registry import BENCHMARKS, Benchmark
 from harness.compute.evaluate import gates
-from harness.compute.evaluate.builtin.evaluator import BuiltinEvaluator
-from harness.compute.evaluate.evaluator import Evaluator, Outcome
-from harness.compute.evaluate.generate import SEED_RULE
+from harness.compute.evaluate.evaluators.builtin import BuiltinEvaluator
+from harness.compute.evaluate.evaluators.evaluator import Evaluator, Outcome
+from harness.compute.evaluate.answers.generate import SEED_RULE
 from harness.compute.evaluate.judge import Judge, JudgedEvaluator
-from harness.compute.evaluate.program import ProgramEvaluator
+from harness.compute.evaluate.evaluators.program import ProgramEvaluator
 from harness.compute.evaluate.provenance import gpu_seconds, idle_seconds, versions
 from harness.compute.serve.server import RunningServer
 from harness.config.evaluation import EvaluationSpec
-from harness.plan import Cell
+from harness.plan.plan import Cell
 from harness.runs.files import utc_now, write_json
 from harness.runs.metrics import TaskRecord, read_task, write_task
 from harness.runs.paths import BASE, CellPaths

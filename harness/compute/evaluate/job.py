@@ -13,7 +13,7 @@ from typing import cast
 
 from harness.compute.evaluate.cell import CellWork
 from harness.compute.evaluate.restart import generate_all
-from harness.compute.evaluate.works import (
+from harness.compute.evaluate.task import (
     cell_works,
     combine_metrics,
     evaluation_of,
@@ -31,13 +31,13 @@ from harness.config.load import PROJECT_ROOT, load_evaluated, load_site
 from harness.config.site import Site
 from harness.config.spec import Spec
 from harness.errors import HarnessError
-from harness.plan import Cell
+from harness.plan.plan import Cell
 from harness.runs.checkpoints import ADAPTER_CONFIG, fingerprint, is_adapter
 from harness.runs.files import read_json, utc_now
 from harness.runs.metrics import TaskRecord, write_task
 from harness.runs.paths import BASE, RunPaths
-from harness.scheduling.manifest import read_manifest
-from harness.scheduling.shell import call
+from harness.plan.manifest import read_manifest
+from harness.processes.shell import call
 from harness.scheduling.status import task_log
 
 _MERGE_S = 24 * 3600.0

@@ -13,7 +13,7 @@ import httpx
 
 from harness.compute.serve.server import RunningServer
 from harness.errors import CommandError, HarnessError
-from harness.scheduling.shell import call
+from harness.processes.shell import call
 
 _TIMEOUT_S = 30.0
 PHASES = ("start", "generate", "grade")

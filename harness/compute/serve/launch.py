@@ -13,7 +13,7 @@ from harness.config.load import PROJECT_ROOT
 from harness.config.server import ServerSpec
 from harness.config.site import Role, Site
 from harness.runs.models import model_limit
-from harness.scheduling.environments import wrap
+from harness.processes.environments import wrap
 
 
 def server_request(

@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 import psutil
 
-from harness.compute.serve.process import ServerProcess
+from harness.processes.supervised import ServerProcess
 from harness.errors import ServerError
 
 REQUEST_S = 10.0

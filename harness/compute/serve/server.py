@@ -25,7 +25,7 @@ import httpx
 from harness.compute.serve import ports as port_blocks
 from harness.compute.serve.engines import FOREIGN_VARIABLES, command, engine_of, environment
 from harness.compute.serve.ports import Ports
-from harness.compute.serve.process import ServerProcess
+from harness.processes.supervised import ServerProcess
 from harness.compute.serve.ready import (
     REQUEST_S,
     PortTaken,

@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from trl import SFTConfig, TrlParser
 
-from harness.config.lora import LEARNING_RATE, LORA_DEFAULTS, LORA_LEARNING_RATE
-from harness.config.sft_fields import RESERVED
-from harness.config.train import WRAPPED
+from harness.config.training.lora import LEARNING_RATE, LORA_DEFAULTS, LORA_LEARNING_RATE
+from harness.config.training.sft_fields import RESERVED
+from harness.config.training.train import WRAPPED
 from harness.errors import UserError
 
 

@@ -16,7 +16,7 @@ import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from harness.compute.train.flops import Compute, compute_of
-from harness.compute.train.state import carried, read_state, write_state
+from harness.runs.train_state import carried, read_state, write_state
 from harness.errors import TrainingError, TrainingSuperseded, UserError
 from harness.runs.files import utc_now, write_text
 

@@ -34,10 +34,10 @@ from harness.compute.train.nodes import (
     this_node,
     with_other_nodes,
 )
-from harness.compute.train.processes import Launcher, launched
-from harness.compute.train.state import TrainState, read_state, write_state
+from harness.compute.train.launcher import Launcher, launched
+from harness.runs.train_state import TrainState, read_state, write_state
 from harness.config.load import PROJECT_ROOT, load_spec
-from harness.config.train import TrainSpec
+from harness.config.training.train import TrainSpec
 from harness.errors import (
     ResultError,
     TrainingCrashed,

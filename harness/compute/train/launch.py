@@ -16,8 +16,8 @@ from typing import Any, get_args
 
 import yaml
 
-from harness.config.lora import LORA_DEFAULTS
-from harness.config.train import Parallelism, TrainSpec
+from harness.config.training.lora import LORA_DEFAULTS
+from harness.config.training.train import Parallelism, TrainSpec
 
 ATTEMPT_VARIABLE = "HARNESS_TRAIN_ATTEMPT"
 """Names one start of the job, in the environment of all its processes."""

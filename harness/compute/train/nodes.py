@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from harness.compute.train.launch import Node
-from harness.compute.train.state import TrainState
+from harness.runs.train_state import TrainState
 from harness.runs.files import read_json, write_json
 from harness.runs.paths import RunPaths
 

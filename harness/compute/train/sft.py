@@ -36,18 +36,18 @@ from harness.compute.train.arguments import (
 )
 from harness.compute.train.attention import attention
 from harness.compute.train.callbacks import RunLog, StopDiverged, StopRequest, StopTogether
-from harness.compute.train.data import open_rows
+from harness.compute.train.rows.dataset import open_rows
 from harness.compute.train.launch import ATTEMPT_VARIABLE
 from harness.compute.train.parallel import check_parallelism, prepare_sharding
-from harness.compute.train.record import record
-from harness.compute.train.resume import (
+from harness.runs.configuration import record
+from harness.runs.resume import (
     check_resumable,
     is_finished,
     newest_complete,
     set_aside_incomplete,
 )
-from harness.compute.train.rows import tokenised_rows
-from harness.compute.train.state import carried, write_state
+from harness.compute.train.rows.tokenised import tokenised_rows
+from harness.runs.train_state import carried, write_state
 from harness.compute.train.trackers import prepare_trackers
 from harness.compute.train.trainer import CheckpointingTrainer, barrier, batch_facts
 from harness.errors import HarnessError, TrainingError, TrainingSuperseded, UserError
@@ -178,7 +178,7 @@ def release_hook(script: ScriptArguments) -> Callable[[int], None] | None:
     if not script.run_dir:
         return None
     # Imported before the first step: at the first checkpoint every rank would wait for it.
-    from harness.results.prune import prune_reported
+    from harness.scheduling.prune import prune_reported
     from harness.scheduling.release import release_checkpoint
 
     run = RunPaths(Path(script.run_dir))

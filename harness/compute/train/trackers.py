@@ -7,7 +7,7 @@ from pathlib import Path
 
 from trl import SFTConfig
 
-from harness.config.trackers import missing_packages, tracker_variables, unknown_tracker
+from harness.config.training.trackers import missing_packages, tracker_variables, unknown_tracker
 from harness.errors import UserError
 
 

@@ -14,9 +14,9 @@ from transformers import PreTrainedTokenizerBase, PrinterCallback
 from trl import SFTTrainer
 
 from harness.compute.train.callbacks import RunLog, any_rank
-from harness.compute.train.end_token import template_end_token, with_end_token
+from harness.chats.end_token import template_end_token, with_end_token
 from harness.compute.train.parallel import launched_parallelism
-from harness.compute.train.resume import BatchFacts
+from harness.runs.resume import BatchFacts
 from harness.compute.train.weights import check_whole, trained_elements
 from harness.errors import HarnessError, TrainingError
 from harness.runs.checkpoints import mark_complete

@@ -13,8 +13,8 @@ pytest.importorskip("datasets", reason="datasets is not installed")
 
 from datasets import Dataset, load_from_disk
 
-from harness.compute.data.chats import BadRow, to_messages
-from harness.compute.data.convert import Outcome, convert
+from harness.data.turns import BadRow, to_messages
+from harness.data.convert import Outcome, convert
 from harness.errors import UserError
 
 CHAT = [{"role": "user", "content": "Hé?"}, {"role": "assistant", "content": "Ja 🙂"}]

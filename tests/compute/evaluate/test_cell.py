@@ -11,10 +11,10 @@ import pytest
 
 from harness.benchmarks.prepare import open_items, prepare
 from harness.compute.evaluate.cell import CellWork
-from harness.compute.evaluate.generate import Row
+from harness.compute.evaluate.answers.generate import Row
 from harness.config.evaluation import EvaluationSpec, Sampling
 from harness.errors import EvaluationError
-from harness.plan import Cell
+from harness.plan.plan import Cell
 from harness.runs.metrics import read_metrics, read_task
 from harness.runs.paths import CellPaths
 

@@ -17,8 +17,8 @@ import pytest
 
 from harness.benchmarks.registry import BENCHMARKS
 from harness.compute.evaluate import gates
-from harness.compute.evaluate.answers import Answers
-from harness.compute.evaluate.generate import Generation, generate, item_seed
+from harness.compute.evaluate.answers.file import Answers
+from harness.compute.evaluate.answers.generate import Generation, generate, item_seed
 from harness.config.evaluation import EvaluationSpec, Sampling
 from harness.config.gates import GatesSpec
 from harness.errors import EvaluationError, ServerError

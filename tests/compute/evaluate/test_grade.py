@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from harness.compute.prepare import prepare_benchmark
+from harness.compute.evaluate.prepare import prepare_benchmark
 from tests.support import harness, shared_data
 
 pytest.importorskip("math_verify", reason="needs the extra `eval`")

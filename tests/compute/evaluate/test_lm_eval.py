@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from harness.compute.evaluate import lm_eval
+from harness.compute.evaluate.evaluators import lm_eval
 from harness.config.backends import LmEvalSpec
 from harness.config.evaluation import EvaluationSpec, Sampling
 from harness.errors import EvaluationError

@@ -15,7 +15,7 @@ from typing import Any
 import psutil
 import pytest
 
-from harness.compute.evaluate import nemo_skills
+from harness.compute.evaluate.evaluators import nemo_skills
 from harness.config.backends import NemoSkillsSpec
 from harness.config.evaluation import EvaluationSpec, Sampling
 from harness.errors import EvaluationError, ServerError

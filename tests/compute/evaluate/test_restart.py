@@ -23,7 +23,7 @@ from harness.compute.evaluate.restart import generate_all
 from harness.compute.serve import ServeRequest, watch
 from harness.config.evaluation import EvaluationSpec, Sampling
 from harness.errors import ServerError
-from harness.plan import Cell
+from harness.plan.plan import Cell
 from harness.runs.metrics import read_metrics, read_task
 from harness.runs.paths import CellPaths
 from tests.compute.serve.test_server import request

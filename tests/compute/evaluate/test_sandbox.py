@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 
-from harness.compute.evaluate import sandbox
-from harness.compute.evaluate.builtin import CodeGrader
-from harness.compute.evaluate.builtin import code as code_module
-from harness.compute.evaluate.builtin.ground_truth import prepare_ground_truth
+from harness.compute.evaluate.sandbox import sandbox
+from harness.compute.evaluate.graders import CodeGrader
+from harness.compute.evaluate.graders import code as code_module
+from harness.compute.evaluate.graders.ground_truth import prepare_ground_truth
 from harness.errors import EvaluationError, ResultError
 
 pytestmark = [

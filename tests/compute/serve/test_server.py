@@ -22,7 +22,7 @@ import psutil
 import pytest
 
 from harness.compute.serve import ServeRequest, ports, ready, serve, watch
-from harness.compute.serve.process import ServerProcess
+from harness.processes.supervised import ServerProcess
 from harness.compute.serve.sglang import KEY_VARIABLE
 from harness.errors import ServerError
 
@@ -351,7 +351,8 @@ def test_nothing_remains_when_our_own_process_is_killed(
     program = f"""
         import functools, json, os, sys, time
         from pathlib import Path
-        from harness.compute.serve import process, serve
+        from harness.processes import supervised as process
+        from harness.compute.serve import serve
         from tests.compute.serve.test_server import request
         process.ServerProcess.__init__.__kwdefaults__["grace_s"] = 0.5
         with serve(request(Path({str(tmp_path)!r}), daemon={str(note)!r})) as server:

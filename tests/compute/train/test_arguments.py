@@ -12,7 +12,7 @@ pytest.importorskip("peft", reason="needs the extra `train`")
 from trl import ModelConfig
 
 from harness.compute.train.arguments import adapter, parse
-from harness.config.lora import LORA_DEFAULTS
+from harness.config.training.lora import LORA_DEFAULTS
 from harness.errors import UserError
 
 STANDARD = ["--model_name", "m", "--dataset_name", "d", "--output_dir", "o", "--use_cpu"]

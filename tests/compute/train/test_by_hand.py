@@ -15,7 +15,7 @@ pytest.importorskip("trl", reason="TRL is not installed")
 
 from harness.compute.train.arguments import parse
 from harness.compute.train.launch import Node, accelerate_config
-from harness.config.train import TrainSpec
+from harness.config.training.train import TrainSpec
 from harness.runs.checkpoints import complete_checkpoints, read_marker
 from harness.runs.files import read_json
 from tests.tiny_model import make_tiny_dataset, make_tiny_model

@@ -12,7 +12,7 @@ import pytest
 pytest.importorskip("trl", reason="TRL is not installed")
 
 from harness.compute.train.callbacks import DIVERGED_LOGS, RunLog, StopDiverged
-from harness.compute.train.state import TrainState, read_state, write_state
+from harness.runs.train_state import TrainState, read_state, write_state
 from harness.errors import TrainingError, TrainingSuperseded
 
 NAN, INF = math.nan, math.inf

@@ -8,7 +8,7 @@ import pytest
 
 pytest.importorskip("datasets", reason="datasets is not installed")
 
-from harness.compute.train.data import choose_rows, link_dataset, open_rows
+from harness.compute.train.rows.dataset import choose_rows, link_dataset, open_rows
 from harness.errors import UserError
 from tests.tiny_model import make_tiny_dataset
 

@@ -22,7 +22,7 @@ pytest.importorskip("trl", reason="needs the extra `train`")
 from safetensors.torch import load_file
 
 from harness.compute.train.launch import Node, accelerate_config
-from harness.config.train import TrainSpec
+from harness.config.training.train import TrainSpec
 from harness.runs.checkpoints import complete_checkpoints
 from tests.compute.train.job_run import PROJECT, TEMPLATE
 

@@ -13,9 +13,9 @@ import pytest
 
 pytest.importorskip("trl", reason="TRL is not installed")
 
-from harness.compute.train.processes import survivors
+from harness.compute.train.launcher import survivors
 from harness.config.load import load_spec
-from harness.preflight.rivals import check_output
+from harness.preflight.training.output_dir import check_output
 from harness.runs.checkpoints import complete_checkpoints, read_marker
 from harness.runs.files import read_json
 from harness.runs.paths import RunPaths, tokenised_cache

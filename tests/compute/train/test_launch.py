@@ -16,8 +16,8 @@ from harness.compute.train.launch import (
     main,
     script_arguments,
 )
-from harness.config.lora import LORA_DEFAULTS
-from harness.config.train import TrainSpec
+from harness.config.training.lora import LORA_DEFAULTS
+from harness.config.training.train import TrainSpec
 
 GPUS = TrainSpec(model_name="m", dataset_name="d", nodes=2, gpus_per_node=4)
 CPU = TrainSpec(model_name="m", dataset_name="d", use_cpu=True)

@@ -13,7 +13,7 @@ import yaml
 
 from harness.compute.train import job
 from harness.compute.train.launch import Node
-from harness.compute.train.state import TrainState, read_state, write_state
+from harness.runs.train_state import TrainState, read_state, write_state
 from harness.errors import TrainingCrashed, TrainingError, TrainingSuperseded
 from harness.runs.checkpoints import mark_complete
 from harness.runs.paths import RunPaths, checkpoint_name

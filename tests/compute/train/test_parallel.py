@@ -19,7 +19,7 @@ from transformers import AutoModelForCausalLM
 
 from harness.compute.train.launch import Node, accelerate_config
 from harness.compute.train.parallel import launched_parallelism
-from harness.config.train import TrainSpec
+from harness.config.training.train import TrainSpec
 from harness.errors import UserError
 from harness.runs.checkpoints import complete_checkpoints
 from harness.runs.paths import RunPaths

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from harness.compute.train.resume import (
+from harness.runs.resume import (
     BatchFacts,
     check_resumable,
     is_finished,

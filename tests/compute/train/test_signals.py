@@ -12,7 +12,7 @@ import pytest
 
 pytest.importorskip("trl", reason="TRL is not installed")
 
-from harness.compute.train.processes import has_pending, survivors
+from harness.compute.train.launcher import has_pending, survivors
 from harness.runs.checkpoints import complete_checkpoints, read_marker
 from harness.runs.paths import RunPaths, tokenised_cache
 

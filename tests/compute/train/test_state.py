@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.compute.train.state import TrainState, read_state, write_state
+from harness.runs.train_state import TrainState, read_state, write_state
 from harness.errors import ResultError
 
 

@@ -18,8 +18,8 @@ pytest.importorskip("trl", reason="TRL is not installed")
 
 from datasets import Dataset, load_from_disk
 
-from harness.compute.train import rows as rows_module
-from harness.compute.train import tokenise
+from harness.compute.train.rows import tokenised as rows_module
+from harness.compute.train.rows import tokenise
 from harness.compute.train.arguments import ScriptArguments, TrainingConfig, parse
 from harness.compute.train.callbacks import StopRequest
 from harness.errors import TrainingError, UserError
@@ -191,7 +191,7 @@ def test_a_dataset_on_a_read_only_disk_is_not_touched(inputs: Path, tmp_path: Pa
     script = (
         'mount --bind "$0" "$0" && mount -o remount,bind,ro "$0" && ! touch "$0/x" && exec "$@"'
     )
-    argv = [sys.executable, "-m", "harness.compute.train.tokenise"]
+    argv = [sys.executable, "-m", "harness.compute.train.rows.tokenise"]
     done = subprocess.run(
         ["unshare", "--mount", "--map-root-user", "bash", "-c", script, data, *argv,
          *arguments(inputs, tmp_path / "out", "--max_samples", "7")],
@@ -206,7 +206,7 @@ def tokenising() -> list[psutil.Process]:
     found = []
     for child in psutil.Process().children():
         try:
-            if "harness.compute.train.tokenise" in child.cmdline():
+            if "harness.compute.train.rows.tokenise" in child.cmdline():
                 found.append(child)
         except (psutil.ZombieProcess, psutil.NoSuchProcess):
             continue  # it has ended, or is some other test's that nobody has waited for

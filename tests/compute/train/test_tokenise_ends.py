@@ -18,13 +18,13 @@ import pytest
 
 pytest.importorskip("trl", reason="TRL is not installed")
 
-from harness.compute.train import progress as progress_module
-from harness.compute.train import rows as rows_module
-from harness.compute.train import tokenise
+from harness.compute.train.rows import progress as progress_module
+from harness.compute.train.rows import tokenised as rows_module
+from harness.compute.train.rows import tokenise
 from harness.compute.train.arguments import parse
 from harness.compute.train.callbacks import StopRequest
-from harness.compute.train.data import find_bad_row
-from harness.compute.train.progress import Progress
+from harness.compute.train.rows.dataset import find_bad_row
+from harness.compute.train.rows.progress import Progress
 from harness.errors import TrainingError
 from tests.tiny_model import make_tiny_dataset, make_tiny_model
 
@@ -56,7 +56,7 @@ def of_this(out: Path) -> list[psutil.Process]:
         with contextlib.suppress(psutil.Error):
             words = process.cmdline()
             alive = process.status() != psutil.STATUS_ZOMBIE
-            if alive and "harness.compute.train.tokenise" in words and str(out) in words:
+            if alive and "harness.compute.train.rows.tokenise" in words and str(out) in words:
                 found.append(process)
     return found
 
@@ -104,7 +104,7 @@ def test_a_worker_that_is_stuck_or_dead_fails_the_training_and_leaves_no_process
 
 def test_killed_with_its_starter_it_leaves_no_process(inputs: Path, tmp_path: Path) -> None:
     code = (
-        "import sys; from harness.compute.train.rows import tokenised_rows;"
+        "import sys; from harness.compute.train.rows.tokenised import tokenised_rows;"
         "from harness.compute.train.arguments import parse;"
         "from harness.compute.train.callbacks import StopRequest;"
         "tokenised_rows(*parse(sys.argv[1:]), StopRequest(), sys.argv[1:])"
@@ -162,7 +162,7 @@ def test_the_search_for_a_bad_row_ends(
 ) -> None:
     from datasets import load_from_disk
 
-    monkeypatch.setattr("harness.compute.train.data.SEARCH_SECONDS", 0.2)
+    monkeypatch.setattr("harness.compute.train.rows.dataset.SEARCH_SECONDS", 0.2)
     script, config = parse(arguments(inputs, tmp_path))
     rows = load_from_disk(script.dataset_name)
     tokenizer = tokenise.load_tokenizer(script, config)

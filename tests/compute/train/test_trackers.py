@@ -14,7 +14,7 @@ pytest.importorskip("trl", reason="TRL is not installed")
 
 from harness.compute.train.arguments import parse
 from harness.compute.train.trackers import prepare_trackers
-from harness.config.trackers import TRACKERS, missing_packages, tracker_variables
+from harness.config.training.trackers import TRACKERS, missing_packages, tracker_variables
 from harness.errors import UserError
 from harness.runs.paths import RunPaths
 from tests.compute.train.job_run import PROJECT, make_run, state, train

@@ -14,7 +14,7 @@ pytest.importorskip("trl", reason="TRL is not installed")
 from harness.compute.train.arguments import parse
 from harness.compute.train.attention import attention
 from harness.compute.train.callbacks import _drop_steps_after, _finite, progress_line
-from harness.compute.train.end_token import template_end_token
+from harness.chats.end_token import template_end_token
 from harness.compute.train.sft import check_template
 from harness.compute.train.trainer import check_stops, stop_at_template_end
 from harness.errors import TrainingError, UserError

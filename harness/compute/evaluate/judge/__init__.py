@@ -9,7 +9,7 @@ judge.py       who judges: an endpoint, or a model served here on first need
 cell.py        one cell from its answers to its metrics
 """
 
-from harness.compute.evaluate.judge.cell import JudgedEvaluator
+from harness.compute.evaluate.judge.evaluator import JudgedEvaluator
 from harness.compute.evaluate.judge.judge import Judge, judge_of
 
 __all__ = ["Judge", "JudgedEvaluator", "judge_of"]

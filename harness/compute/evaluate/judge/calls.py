@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from harness.compute.evaluate.builtin.responses import strip_reasoning
+from harness.compute.evaluate.graders.responses import strip_reasoning
 
 Row = Mapping[str, Any]
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from harness.compute.evaluate.builtin.aggregate import aggregate, benchmark_metrics
+from harness.compute.evaluate.graders.aggregate import aggregate, benchmark_metrics
 from harness.errors import ResultError
 from tests.support import shared_data
 

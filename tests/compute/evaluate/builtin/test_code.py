@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from harness.compute.evaluate.builtin.code import extract_code
+from harness.compute.evaluate.graders.code import extract_code
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ _WRONG: list[tuple[str, str, Any, Any, Any, float]] = [
 @pytest.mark.parametrize("case", _RIGHT)
 def test_outputs_that_the_oracles_accept_are_right(case: Any) -> None:
     pytest.importorskip("evalplus", reason="evalplus is not installed")
-    from harness.compute.evaluate.builtin.code_runner import is_right
+    from harness.compute.evaluate.graders.code_runner import is_right
 
     assert is_right(*case)
 
@@ -68,6 +68,6 @@ def test_outputs_that_the_oracles_accept_are_right(case: Any) -> None:
 @pytest.mark.parametrize("case", _WRONG)
 def test_other_outputs_are_wrong(case: Any) -> None:
     pytest.importorskip("evalplus", reason="evalplus is not installed")
-    from harness.compute.evaluate.builtin.code_runner import is_right
+    from harness.compute.evaluate.graders.code_runner import is_right
 
     assert not is_right(*case)

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from harness.compute.evaluate.builtin import InstructionGrader
-from harness.compute.evaluate.builtin import instructions_following as ifeval
+from harness.compute.evaluate.graders import InstructionGrader
+from harness.compute.evaluate.graders import instructions_following as ifeval
 from harness.errors import EvaluationError
 
 _PACKAGES = ("lm_eval", "langdetect", "nltk", "immutabledict")
@@ -101,7 +101,7 @@ def test_missing_punkt_is_an_error_only_where_an_instruction_needs_it(
 
 def test_the_checkers_come_without_the_rest_of_lm_eval() -> None:
     code = (
-        "import sys; from harness.compute.evaluate.builtin.instructions_following import "
+        "import sys; from harness.compute.evaluate.graders.instructions_following import "
         "load_checkers; assert len(load_checkers(needs_punkt=False)) == 25; "
         "print([m for m in ('datasets', 'torch', 'evaluate', 'lm_eval') if m in sys.modules])"
     )

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from harness.compute.evaluate.builtin import MathGrader
-from harness.compute.evaluate.builtin.math_worker import math_equal
-from harness.compute.evaluate.builtin.responses import last_boxed, strip_reasoning
+from harness.compute.evaluate.graders import MathGrader
+from harness.compute.evaluate.graders.math_worker import math_equal
+from harness.compute.evaluate.graders.responses import last_boxed, strip_reasoning
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("math_verify") is None, reason="math-verify is not installed"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from harness.compute.evaluate.builtin import MultipleChoiceGrader
-from harness.compute.evaluate.builtin.multiple_choice import extract_letter
+from harness.compute.evaluate.graders import MultipleChoiceGrader
+from harness.compute.evaluate.graders.multiple_choice import extract_letter
 
 
 @pytest.mark.parametrize(

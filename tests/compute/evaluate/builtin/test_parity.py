@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from harness.compute.evaluate.builtin import GRADERS
+from harness.compute.evaluate.graders import GRADERS
 from tests.support import shared_data
 
 pytestmark = pytest.mark.skipif(shared_data() is None, reason="no shared benchmark data here")
@@ -69,7 +69,7 @@ def test_code_agrees(name: str, dataset: str, file: str, tmp_path: Path) -> None
     pytest.importorskip("evalplus", reason="evalplus is not installed")
     if shutil.which("bwrap") is None:
         pytest.skip("bubblewrap is not installed")
-    from harness.compute.evaluate.builtin.ground_truth import prepare_ground_truth
+    from harness.compute.evaluate.graders.ground_truth import prepare_ground_truth
 
     data = shared_data()
     assert data is not None

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from harness.compute.evaluate.builtin.workers import Command, Failure, run_tasks
+from harness.compute.evaluate.graders.workers import Command, Failure, run_tasks
 from harness.errors import EvaluationError
 
 _HELPER = """
 import os, sys, time
 sys.path.insert(0, {root!r})
-from harness.compute.evaluate.builtin.workers import serve
+from harness.compute.evaluate.graders.workers import serve
 
 def answer(task):
     if task["do"] == "sleep":

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from harness.compute.evaluate import judging
+from harness.compute.evaluate import judge_job as judging
 from harness.config.site import Site
 from harness.errors import EvaluationError
-from harness.plan import build_plan
+from harness.plan.plan import build_plan
 from harness.runs.files import utc_now, write_text
 from harness.runs.metrics import TaskRecord, read_task, write_task
 from harness.runs.paths import RunPaths
-from harness.scheduling.manifest import Manifest, write_manifest
+from harness.plan.manifest import Manifest, write_manifest
 from tests.test_plan import make_spec
 
 

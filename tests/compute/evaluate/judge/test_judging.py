@@ -26,7 +26,7 @@ from harness.compute.evaluate.judge import Judge
 from harness.config.evaluation import EvaluationSpec
 from harness.config.judge import JudgeSpec
 from harness.errors import EvaluationError, ResultError
-from harness.plan import Cell
+from harness.plan.plan import Cell
 from harness.runs.metrics import read_metrics, read_task
 from harness.runs.paths import CellPaths
 from tests.support import shared_data

@@ -9,7 +9,7 @@ import pytest
 
 from harness.benchmarks.prepare import open_items, prepare
 from harness.benchmarks.registry import BENCHMARKS
-from harness.compute.evaluate.generate import temperature_of
+from harness.compute.evaluate.answers.generate import temperature_of
 from harness.compute.evaluate.judge.mt_bench import calls, metrics, rating
 from harness.config.evaluation import EvaluationSpec, Sampling
 from tests.support import shared_data

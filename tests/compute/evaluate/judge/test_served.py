@@ -9,10 +9,10 @@ import psutil
 import pytest
 
 from harness.benchmarks.prepare import prepare
-from harness.compute.evaluate.works import judge_for
+from harness.compute.evaluate.task import judge_for
 from harness.config.site import Site
 from harness.config.spec import Spec
-from harness.plan import Cell
+from harness.plan.plan import Cell
 from harness.runs.metrics import read_task
 from harness.runs.paths import RunPaths
 from tests.support import shared_data

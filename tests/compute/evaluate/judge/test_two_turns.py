@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from harness.benchmarks.registry import BENCHMARKS
-from harness.compute.evaluate.generate import Generation, generate
+from harness.compute.evaluate.answers.generate import Generation, generate
 from harness.compute.evaluate.judge.calls import shown_answers
 from harness.config.evaluation import EvaluationSpec, Sampling
 

@@ -1,0 +1,1 @@
+"""Rows and chat templates: a saved dataset, rendering, masks, end tokens. No torch."""

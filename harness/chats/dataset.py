@@ -1,0 +1,123 @@
+"""A dataset saved by `save_to_disk`, read without the datasets library.
+
+Format (datasets 5.2): a Dataset folder holds state.json, which lists its Arrow stream files under
+`_data_files`, and dataset_info.json with the columns under `features`; a DatasetDict folder holds
+dataset_dict.json with `splits`, and one Dataset folder for each.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.config.training.train import TrainSpec
+from harness.errors import ResultError, UserError, nearest
+from harness.preflight.findings import Finding, error
+from harness.runs.files import read_json
+
+CURE = (
+    "Save it where all nodes see it: "
+    "python -c \"import datasets; datasets.load_dataset('ID').save_to_disk('FOLDER')\""
+)
+
+
+@dataclass(frozen=True)
+class SavedDataset:
+    """One split of a saved dataset."""
+
+    folder: Path
+    rows: int
+    columns: tuple[str, ...]
+    files: tuple[Path, ...] = ()
+
+    def batches(self, columns: tuple[str, ...] = ()) -> Iterator[Any]:
+        """Record batches in row order, of these columns (default all), read by memory map.
+
+        Raises UserError when a file is damaged.
+        """
+        import pyarrow as pa
+
+        for file in self.files:
+            try:
+                with pa.memory_map(str(file)) as source:
+                    for batch in pa.ipc.open_stream(source):
+                        yield batch.select(list(columns)) if columns else batch
+            except (OSError, pa.ArrowException) as error:
+                raise UserError(f"{file}: the dataset is damaged: {error}") from None
+
+    def sample(self, count: int, seed: int, columns: tuple[str, ...]) -> dict[int, dict[str, Any]]:
+        """At most `count` rows by number, in random order; the same ones for the same seed."""
+        chosen = random.Random(seed).sample(range(self.rows), min(count, self.rows))
+        return self.take(chosen, columns)
+
+    def take(self, numbers: list[int], columns: tuple[str, ...]) -> dict[int, dict[str, Any]]:
+        """Rows by number, in the order asked for."""
+        wanted, position, first = sorted(numbers), 0, 0
+        found: dict[int, dict[str, Any]] = {}
+        for batch in self.batches(columns):
+            here = []
+            while position < len(wanted) and wanted[position] < first + batch.num_rows:
+                here.append(wanted[position])
+                position += 1
+            if here:
+                rows = batch.take([number - first for number in here]).to_pylist()
+                found.update(zip(here, rows, strict=True))
+            first += batch.num_rows
+        return {number: found[number] for number in numbers}
+
+
+def read_saved_dataset(folder: Path, split: str) -> SavedDataset:
+    """Rows and columns of a saved split. Raises UserError when it is not one or is damaged."""
+    if not folder.is_dir():
+        looks_like_id = folder.parent != folder and not folder.parent.is_dir()
+        hint = " (a dataset's Hub id is not taken here)" if looks_like_id else ""
+        raise UserError(f"{folder}: no such folder{hint}\n{CURE}")
+    try:
+        if (folder / "dataset_dict.json").is_file():
+            splits = read_json(folder / "dataset_dict.json").get("splits", [])
+            if split not in splits:
+                raise UserError(
+                    f"{folder}: has no split {split!r}{nearest(split, splits)}; "
+                    f"it has {', '.join(splits)}: set train.dataset_split"
+                )
+            folder = folder / split
+        state = read_json(folder / "state.json")
+        columns = tuple(read_json(folder / "dataset_info.json").get("features") or {})
+    except (ResultError, AttributeError) as error:
+        raise UserError(f"{folder}: not a dataset saved by save_to_disk: {error}\n{CURE}") from None
+    files = tuple(folder / str(entry["filename"]) for entry in state.get("_data_files", []))
+    empty = SavedDataset(folder, 0, columns, files)
+    return SavedDataset(folder, sum(batch.num_rows for batch in empty.batches()), columns, files)
+
+
+def check_dataset(train: TrainSpec) -> tuple[SavedDataset | None, list[Finding]]:
+    """The training split (None: unreadable), and findings about `train.dataset_name`."""
+    place = "train.dataset_name"
+    try:
+        dataset = read_saved_dataset(Path(train.dataset_name), train.dataset_split)
+    except UserError as problem:
+        message, _, cure = str(problem).partition("\n")
+        return None, [error(place, message, cure)]
+    findings = []
+    if dataset.rows == 0:
+        findings.append(error(place, f"{dataset.folder}: has no rows"))
+    if not conversation_columns(dataset.columns):
+        findings.append(
+            error(
+                place,
+                f"{dataset.folder}: columns are {', '.join(dataset.columns)}; "
+                "`messages` (or `prompt` and `completion`) is expected",
+                "python -m harness data convert makes `messages` of other shapes",
+            )
+        )
+    return dataset, findings
+
+
+def conversation_columns(columns: tuple[str, ...]) -> tuple[str, ...]:
+    """The columns that TRL reads: `prompt` and `completion`, else `messages`; empty without."""
+    if "prompt" in columns:  # TRL looks for it first
+        return ("prompt", "completion") if "completion" in columns else ()
+    return ("messages",) if "messages" in columns else ()

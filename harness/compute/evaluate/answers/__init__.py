@@ -1,0 +1,1 @@
+"""Answers to a benchmark: asked of a server, kept on disk."""

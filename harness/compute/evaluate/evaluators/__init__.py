@@ -1,0 +1,1 @@
+"""Who asks and grades a cell: ourselves, or a program of its own."""

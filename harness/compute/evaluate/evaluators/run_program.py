@@ -1,0 +1,75 @@
+"""Run an evaluator that is a program of its own, and never wait for it in vain."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.processes.supervised import ServerProcess
+from harness.compute.serve.server import RunningServer
+from harness.errors import EvaluationError
+from harness.runs.metrics import Metrics
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class ProgramResult:
+    """What an evaluator of its own found."""
+
+    metrics: Metrics
+    """Named as the cell is, e.g. `lm-eval.arc_easy`; a group's members beside it."""
+    samples: list[list[Row]]
+    """For each repeat its rows with `generation` and, where known, `finish_reason`."""
+    items: int
+    facts: dict[str, Any]
+    """For task.json: versions, command."""
+
+
+_POLL_S = 0.5
+_PROGRESS_S = 60.0
+
+
+def run_program(
+    argv: Sequence[str],
+    environ: Mapping[str, str],
+    log: Path,
+    *,
+    limit_s: float,
+    server: RunningServer | None = None,
+    hidden: Sequence[str] = (),
+) -> None:
+    """Run a program to its end; its output goes to `log`, without the texts in `hidden`.
+
+    Whatever it started ends with it, also when this process is killed. Raises EvaluationError,
+    with the end of the log, when it fails or takes longer than `limit_s` seconds; ServerError as
+    soon as the server that it asks is dead.
+    """
+    process = ServerProcess(
+        argv, environ, log, marker=secrets.token_hex(8), secrets=list(hidden), grace_s=5.0
+    )
+    name, began = Path(argv[0]).name, time.monotonic()
+    said = began
+    try:
+        while process.alive():
+            if server is not None:
+                server.raise_if_dead()
+            now = time.monotonic()
+            if now - began > limit_s:
+                raise _failure(f"{name} was still running after {limit_s:.0f} s", process)
+            if now - said > _PROGRESS_S:
+                said = now
+                print(f"{name}: running for {now - began:.0f} s; {process.tail(1)}", flush=True)
+            time.sleep(_POLL_S)
+    finally:
+        process.stop()
+    if process.exit_code != 0:
+        raise _failure(f"{name} ended with exit code {process.exit_code}", process)
+
+
+def _failure(reason: str, process: ServerProcess) -> EvaluationError:
+    return EvaluationError(f"{reason}; log: {process.log_path}; its last lines:\n{process.tail()}")

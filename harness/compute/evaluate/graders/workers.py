@@ -1,0 +1,230 @@
+"""Helper processes that answer one JSON line for each JSON line, under a hard time limit.
+
+Grading meets input that hangs or kills the process that reads it (an endless power tower for
+sympy, a hostile program). So each item goes to a helper process; one that hangs, dies or answers
+nonsense is killed with all its children and replaced, and only its item fails.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import queue
+import selectors
+import signal
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from harness.compute.evaluate.sandbox.sandbox import family
+from harness.errors import EvaluationError
+
+_MAX_LINE = 1 << 20
+_POLL_S = 0.1
+
+
+@dataclass(frozen=True)
+class Command:
+    """How to start a helper, and what to hold it to.
+
+    `watch` is called about ten times a second with the helper's process id and returns why it has
+    to be killed, or None. `start_limit_s` bounds the time (seconds) from start to its first line,
+    which must be `{"ready": true}`.
+    """
+
+    argv: Sequence[str]
+    env: Mapping[str, str] | None = None
+    watch: Callable[[int], str | None] | None = None
+    start_limit_s: float = 180.0
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A task without an answer, and why."""
+
+    reason: str
+    timed_out: bool = False
+
+
+class _Broken(Exception):
+    """The helper hung, died, or answered something that is not the answer."""
+
+
+class _TooLong(_Broken):
+    """There was no answer in time."""
+
+
+class _Helper:
+    """One running helper process and its two pipes."""
+
+    def __init__(self, command: Command) -> None:
+        self._command = command
+        self._buffer = b""
+        self.retires = False
+        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115  (lives as long as the helper)
+        self._process = subprocess.Popen(
+            list(command.argv),
+            env=None if command.env is None else dict(command.env),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._stderr,
+            start_new_session=True,
+        )
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._stdin, self._stdout = self._process.stdin, self._process.stdout
+        try:
+            if self._read_line(command.start_limit_s).get("ready") is not True:
+                raise _Broken("it did not say that it is ready")
+        except _Broken as error:
+            self._stderr.seek(0)
+            said = self._stderr.read()[-2000:].decode(errors="replace").strip()
+            self.kill()
+            raise _Broken(f"{error}\n{said}") from error
+
+    def ask(self, number: int, task: Mapping[str, Any], limit_s: float) -> Any:
+        try:
+            self._stdin.write(json.dumps({"number": number, "task": task}).encode() + b"\n")
+            self._stdin.flush()
+        except OSError as error:
+            raise _Broken(f"it closed its input ({error})") from error
+        answer = self._read_line(limit_s)
+        if answer.get("number") != number or "answer" not in answer:
+            raise _Broken("it answered something else than it was asked")
+        self.retires = answer.get("retires") is True
+        return answer["answer"]
+
+    def kill(self) -> None:
+        """End the helper, its process group and its descendants; wait for it."""
+        descendants = list(family(self._process.pid))
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        for pid in descendants[1:]:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+        self._process.wait()
+        for stream in (self._stdin, self._stdout, self._stderr):
+            with contextlib.suppress(OSError):
+                stream.close()
+
+    def _read_line(self, limit_s: float) -> dict[str, Any]:
+        deadline = time.monotonic() + limit_s
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._stdout, selectors.EVENT_READ)
+            while b"\n" not in self._buffer:
+                if time.monotonic() > deadline:
+                    raise _TooLong(f"no answer within {limit_s:g} s")
+                if self._command.watch and (why := self._command.watch(self._process.pid)):
+                    raise _Broken(why)
+                if selector.select(_POLL_S):
+                    self._receive()
+        line, self._buffer = self._buffer.split(b"\n", 1)
+        try:
+            message = json.loads(line)
+        except ValueError as error:
+            raise _Broken("its answer is not JSON") from error
+        if not isinstance(message, dict):
+            raise _Broken("its answer is not a JSON object")
+        return message
+
+    def _receive(self) -> None:
+        data = os.read(self._stdout.fileno(), 1 << 16)
+        if not data:
+            raise _Broken("it died")
+        self._buffer += data
+        if len(self._buffer) > _MAX_LINE:
+            raise _Broken("its answer is longer than 1 MiB")
+
+
+def run_tasks(
+    command: Command,
+    tasks: Sequence[Mapping[str, Any]],
+    limits_s: Sequence[float],
+    workers: int = 2,
+) -> list[Any | Failure]:
+    """Each task's answer, in order; a `Failure` where two fresh helpers gave none.
+
+    `limits_s` are wall-clock seconds, one for each task. The second try keeps one item's damage
+    (a killed helper, leftovers) from failing the next item.
+
+    Raises:
+        EvaluationError: the helper cannot even be started.
+    """
+    answers: list[Any | Failure] = [Failure("not run")] * len(tasks)
+    waiting: queue.SimpleQueue[int] = queue.SimpleQueue()
+    for number in range(len(tasks)):
+        waiting.put(number)
+    errors: list[Exception] = []
+
+    def work() -> None:
+        helper: _Helper | None = None
+        try:
+            while not errors:
+                try:
+                    number = waiting.get_nowait()
+                except queue.Empty:
+                    return
+                for attempt in (1, 2):
+                    helper = helper or _start(command)
+                    try:
+                        answers[number] = helper.ask(number, tasks[number], limits_s[number])
+                    except _Broken as error:
+                        helper.kill()
+                        helper = None
+                        late = isinstance(error, _TooLong)
+                        answers[number] = Failure(f"attempt {attempt}: {error}", late)
+                        continue
+                    if helper.retires:
+                        helper.kill()
+                        helper = None
+                    break
+        except Exception as error:  # handed to the caller's thread
+            errors.append(error)
+        finally:
+            if helper is not None:
+                helper.kill()
+
+    threads = [
+        threading.Thread(target=work, name=f"grader-{index}")
+        for index in range(min(max(workers, 1), len(tasks)))
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if errors:
+        raise errors[0]
+    return answers
+
+
+def _start(command: Command) -> _Helper:
+    try:
+        return _Helper(command)
+    except (OSError, _Broken) as error:
+        raise EvaluationError(
+            f"the grading helper did not start: {error}\nTry it by hand: {' '.join(command.argv)}"
+        ) from error
+
+
+def serve(
+    answer: Callable[[dict[str, Any]], Any],
+    source: int = 0,
+    sink: int = 1,
+    retire: Callable[[], bool] | None = None,
+) -> None:
+    """The helper's side: read tasks from file descriptor `source`, write answers to `sink`.
+
+    Where `retire()` is true after a task, the parent replaces this process before the next one.
+    """
+    with os.fdopen(source, "rb") as lines, os.fdopen(sink, "wb", buffering=0) as out:
+        out.write(b'{"ready": true}\n')
+        for line in lines:
+            request = json.loads(line)
+            reply = {"number": request["number"], "answer": answer(request["task"])}
+            reply["retires"] = retire is not None and retire()
+            out.write(json.dumps(reply).encode() + b"\n")

@@ -1,0 +1,1 @@
+"""Saved answers graded again, without a server."""

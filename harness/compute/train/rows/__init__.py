@@ -1,0 +1,1 @@
+"""Rows to train on: opened, tokenised once, waited for."""

@@ -1,0 +1,256 @@
+"""Rows to train on, tokenised once, by a process of its own, for every rank and every run alike.
+
+TRL tokenises inside the trainer while the other ranks wait in a collective, which times out
+(`ddp_timeout`) long before a million rows are done. Here rank 0 starts
+
+    python -m harness.compute.train.rows.tokenise <the arguments of sft.py>
+
+before the ranks talk to each other; they wait for a folder, and for signs of life. The folder is
+named by all that the rows depend on, so a second run finds it there. What is in it are exactly the
+rows that SFTTrainer would make: they are made by its own method.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import os
+import shutil
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib import metadata
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import datasets
+from filelock import FileLock, Timeout
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
+from trl import SFTTrainer
+
+from harness.compute.train.arguments import ScriptArguments, TrainingConfig, parse
+from harness.compute.train.rows.dataset import choose_rows, find_bad_row, link_dataset, open_rows
+from harness.processes.kin import end_with_starter
+from harness.compute.train.launch import ATTEMPT_VARIABLE
+from harness.compute.train.rows.progress import Progress
+from harness.errors import HarnessError, TrainingError, UserError
+from harness.runs.files import utc_now, write_json
+from harness.runs.paths import RunPaths, TokenisedPaths, tokenised_cache
+
+START_VARIABLE = "HARNESS_TOKENISE_START"
+"""Tells the process that tokenises which start of training it belongs to."""
+_PACKAGES = ("trl", "transformers", "tokenizers", "datasets")
+
+
+def load_tokenizer(script: ScriptArguments, config: TrainingConfig) -> PreTrainedTokenizerBase:
+    """The tokenizer as SFTTrainer sets it up: with the template and the end token asked for."""
+    tokenizer = AutoTokenizer.from_pretrained(script.model_name)
+    if config.eos_token is not None:
+        if config.eos_token not in tokenizer.get_vocab():
+            raise UserError(f"eos_token: {config.eos_token!r} is not in the tokenizer's vocabulary")
+        tokenizer.eos_token = config.eos_token
+    if config.chat_template_path is not None:
+        tokenizer.chat_template = Path(config.chat_template_path).read_text(encoding="utf-8")
+    return tokenizer
+
+
+def place(
+    script: ScriptArguments, config: TrainingConfig, tokenizer: PreTrainedTokenizerBase
+) -> TokenisedPaths:
+    """Where the tokenised rows of these arguments lie, or will."""
+    if script.run_dir:
+        cache = tokenised_cache(RunPaths(Path(script.run_dir)))
+    else:
+        cache = Path(config.output_dir) / "tokenised"
+    text = json.dumps(depends_on(script, config, tokenizer), sort_keys=True)
+    return TokenisedPaths(cache, hashlib.sha256(text.encode()).hexdigest()[:16])
+
+
+def depends_on(
+    script: ScriptArguments, config: TrainingConfig, tokenizer: PreTrainedTokenizerBase
+) -> dict[str, Any]:
+    """All that decides what the tokenised rows are."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    words = backend.to_str() if backend is not None else json.dumps(tokenizer.get_vocab())
+    folder = Path(script.dataset_name).resolve()
+    files = sorted(p for p in folder.rglob("*") if p.suffix in (".arrow", ".json"))
+    stats = [(str(p.relative_to(folder)), p.stat()) for p in files if "cache-" not in p.name]
+    rows = len(open_rows(script.dataset_name, script.dataset_split))
+    capped = rows > script.max_samples
+    named = (
+        "assistant_only_loss", "completion_only_loss", "dataset_text_field", "max_length",
+        "packing", "packing_strategy", "truncation_mode", "shuffle_dataset",
+    )  # fmt: skip
+    return {
+        "files": [(name, s.st_size, s.st_mtime_ns) for name, s in stats],
+        "split": script.dataset_split,
+        "max_samples": script.max_samples if capped else None,
+        "seed": config.seed if capped or config.shuffle_dataset else None,
+        "tokenizer": hashlib.sha256(words.encode()).hexdigest(),
+        "template": tokenizer.chat_template,
+        "eos_token": tokenizer.eos_token,
+        **{name: getattr(config, name) for name in named},
+        "versions": {name: metadata.version(name) for name in _PACKAGES},
+    }
+
+
+def make(script: ScriptArguments, config: TrainingConfig) -> None:
+    """Tokenise into the cache, whole or not at all; waits where another run is at it.
+
+    Raises UserError for rows that cannot be trained on, TrainingError when a process died of it.
+    The reason of any failure is left for those who wait.
+    """
+    tokenizer = load_tokenizer(script, config)
+    target = place(script, config, tokenizer)
+    target.cache.mkdir(parents=True, exist_ok=True)
+    progress = Progress(target.alive)
+    with _lock(target.lock):
+        if target.is_whole:
+            return
+        progress.sign()
+        target.problem.unlink(missing_ok=True)
+        try:
+            _make(target, tokenizer, script, config, progress)
+        except Exception as error:
+            mine = isinstance(error, HarnessError)
+            reason = str(error) if mine else f"{type(error).__name__}: {error}"
+            fault = {"reason": reason, "of_the_input": isinstance(error, UserError)}
+            write_json(target.problem, {**fault, "start": start_name(os.environ)})
+            raise
+        finally:
+            target.alive.unlink(missing_ok=True)
+
+
+def start_name(env: Mapping[str, str]) -> str:
+    """Names one start of training, alike on all its ranks and in the process that tokenises."""
+    given = env.get(START_VARIABLE) or env.get(ATTEMPT_VARIABLE)
+    return given or f"{env.get('MASTER_ADDR')}:{env.get('MASTER_PORT')}"
+
+
+def _make(
+    target: TokenisedPaths,
+    tokenizer: PreTrainedTokenizerBase,
+    script: ScriptArguments,
+    config: TrainingConfig,
+    progress: Progress,
+) -> None:
+    for left in target.cache.glob(f".{target.key}.*"):
+        shutil.rmtree(left)  # of a process that was killed: we hold the lock
+    partial = target.cache / f".{target.key}.{os.getpid()}"
+    try:
+        count = _build(partial, tokenizer, script, config, progress)
+        os.replace(partial, target.root)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    print(f"tokenised: {count:,} sequences in {target.root}", flush=True)
+
+
+def _build(
+    partial: Path,
+    tokenizer: PreTrainedTokenizerBase,
+    script: ScriptArguments,
+    config: TrainingConfig,
+    progress: Progress,
+) -> int:
+    """Write all that belongs into the folder; returns the number of sequences."""
+    source = link_dataset(Path(script.dataset_name), partial / "source")
+    every = open_rows(str(source), script.dataset_split)
+    rows, taken = choose_rows(every, script.max_samples, config.seed)
+    print(f"tokenising {taken} of {script.dataset_name}", flush=True)
+    try:
+        with progress.instead_of_bars():
+            prepared = prepare(rows, tokenizer, config)
+    except (OSError, MemoryError) as error:
+        raise TrainingError(f"tokenising failed: {type(error).__name__}: {error}") from error
+    except Exception as error:  # a template may raise anything
+        if "abruptly died" in str(error):
+            raise TrainingError(
+                "tokenising failed: one of its processes died, maybe for lack of memory; "
+                "a smaller dataset_num_proc needs less"
+            ) from None
+        bad, searched = find_bad_row(rows, tokenizer, config, progress)
+        if bad:
+            raise UserError(f"dataset_name: {bad}") from None
+        raise TrainingError(
+            f"tokenising failed, and none of the first {searched:,} rows is the cause: "
+            f"{type(error).__name__}: {error}"
+        ) from error
+    if len(prepared) == 0:
+        raise UserError(
+            "no row is left to train on: every row lacks an assistant token within max_length "
+            f"({config.max_length})"
+        )
+    building = TokenisedPaths(partial.parent, partial.name)
+    with progress.instead_of_bars():
+        prepared.save_to_disk(building.rows)
+    facts = {"made": utc_now(), "rows": len(prepared), "from_rows": len(rows)}
+    write_json(building.facts, facts | depends_on(script, config, tokenizer))
+    shutil.rmtree(partial / "source")
+    return len(prepared)
+
+
+def prepare(
+    rows: datasets.Dataset, tokenizer: PreTrainedTokenizerBase, config: TrainingConfig
+) -> datasets.Dataset:
+    """The rows that SFTTrainer would train on, by its own method.
+
+    Tokenising uses `dataset_num_proc` processes (unset: the cores there are); packing uses one, as
+    what it puts together would depend on their number.
+    """
+    sample = rows[0]
+    completion_only = config.completion_only_loss
+    if completion_only is None:
+        completion_only = "prompt" in sample and "completion" in sample
+    trainer = SimpleNamespace(
+        _tokenizer=tokenizer, chat_template=None, completion_only_loss=completion_only
+    )
+
+    def run(rows: datasets.Dataset, **changes: Any) -> datasets.Dataset:
+        changed = copy.copy(config)
+        for name, value in changes.items():
+            setattr(changed, name, value)
+        return SFTTrainer._prepare_dataset(
+            trainer, rows, tokenizer, changed, changed.packing, None, "train"
+        )
+
+    workers = config.dataset_num_proc or len(os.sched_getaffinity(0))
+    workers = max(1, min(workers, len(rows) // 1000))
+    several = workers if workers > 1 else None
+    if not config.packing:
+        return run(rows, dataset_num_proc=several)
+    whole = run(
+        rows, packing=False, max_length=None, shuffle_dataset=False, dataset_num_proc=several
+    )
+    return run(whole, dataset_num_proc=None)
+
+
+@contextmanager
+def _lock(path: Path) -> Iterator[None]:
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=1)
+    except Timeout:
+        print(f"another run tokenises the same rows; waiting for it ({path})", flush=True)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def main() -> int:
+    """Tokenise for the arguments of sft.py; returns the exit code."""
+    end_with_starter()
+    try:
+        script, config = parse()
+        make(script, config)
+    except HarnessError as error:
+        print(f"error: {error}", file=sys.stderr, flush=True)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

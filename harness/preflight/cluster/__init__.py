@@ -1,0 +1,1 @@
+"""Does the machine or cluster have what jobs ask for."""

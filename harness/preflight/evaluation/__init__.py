@@ -1,0 +1,1 @@
+"""Can the evaluations run: benchmarks, judge, server, cost."""

@@ -1,0 +1,200 @@
+"""Would the server take this model: parallel sizes, context, GPUs, and whole files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from harness.benchmarks.prepare import is_prepared, open_items
+from harness.benchmarks.registry import BENCHMARKS, parse
+from harness.config.evaluation import EvaluationSpec
+from harness.config.serve import ServeSpec
+from harness.config.server import ServerSpec
+from harness.config.site import Site
+from harness.errors import HarnessError
+from harness.preflight.findings import Finding, error, note, warning
+from harness.preflight.rows.template import check_own_template, check_template
+from harness.runs.checkpoints import complete_checkpoints, read_marker
+from harness.runs.models import (
+    attention_heads,
+    broken_weights,
+    has_tokenizer,
+    model_limit,
+    text_config,
+)
+from harness.runs.paths import MANIFEST, checkpoint_step
+
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+_VOCAB_PADDING = 64
+"""vLLM 0.32, vocab_parallel_embedding.py; every default size divides it."""
+_CHARACTERS_PER_TOKEN = 3.0
+"""Fewer than any of our benchmarks has on average, so that the estimate errs on the long side."""
+
+
+def check_serving(
+    evaluation: EvaluationSpec, site: Site, scheduler: str, model: Path | None
+) -> list[Finding]:
+    """Findings about `evaluation.server`; `model` is the folder that training starts from, whose
+    sizes its checkpoints will have (None: not on this machine)."""
+    server, place = evaluation.server, "evaluation.server"
+    findings = check_gpus(server, scheduler, place)
+    limit = None
+    if model is not None and (model / "config.json").is_file():
+        findings += check_sizes(model, server, place)
+        limit = _limit(model)
+    return findings + _check_room(evaluation, site, server.context(limit) or limit)
+
+
+def check_serve(spec: ServeSpec, scheduler: str) -> list[Finding]:
+    """Findings about a server of its own (`serve`)."""
+    folder = Path(spec.model)
+    findings = check_served_folder(folder, "MODEL")
+    if (folder / "config.json").is_file():
+        findings += check_sizes(folder, spec.server, "server")
+    findings += check_gpus(spec.server, scheduler, "server")
+    if spec.chat_template:
+        found = check_template(spec.chat_template, False)
+        findings += [f.model_copy(update={"place": "--chat-template"}) for f in found]
+    elif not any(f.level == "error" for f in findings):
+        findings += check_own_template(folder)
+    for name, adapter in spec.lora_adapters.items():
+        if not (Path(adapter) / "adapter_config.json").is_file():
+            text = f"{adapter}: not a LoRA adapter (no adapter_config.json)"
+            findings.append(error(f"--lora {name}", text))
+    if spec.server.engine == "transformers":
+        if spec.host and spec.host not in LOOPBACK:
+            findings.append(
+                error(
+                    "--host",
+                    "engine transformers checks no key: it stays on loopback",
+                    "Leave --host out, and reach it through ssh -L, or take vllm or sglang",
+                )
+            )
+        if spec.lora_adapters:
+            findings.append(error("--lora", "engine transformers serves no adapters"))
+    return findings
+
+
+def check_served_folder(folder: Path, place: str) -> list[Finding]:
+    """Findings about a model's folder that is served as it is."""
+    if not (folder / "config.json").is_file():
+        if (folder / "adapter_config.json").is_file():
+            return [error(place, f"{folder}: is a LoRA adapter, not a whole model",
+                          f"Serve its base model with --lora NAME={folder}")]  # fmt: skip
+        return [error(place, f"{folder}: no config.json in it", "Give a model's own folder")]
+    findings = [error(place, f"{folder}: {text}", "It may be half written, or half copied")
+                for text in broken_weights(folder)]  # fmt: skip
+    if not has_tokenizer(folder):
+        findings.append(error(place, f"{folder}: no tokenizer (tokenizer.json) in it"))
+    return findings + _check_marker(folder, place)
+
+
+def _check_marker(folder: Path, place: str) -> list[Finding]:
+    """A checkpoint of a run of ours counts only with its marker."""
+    if checkpoint_step(folder.name) is None:
+        return []
+    try:
+        if read_marker(folder) is not None:
+            return []
+        ours = (folder.parents[1] / MANIFEST).is_file() or complete_checkpoints(folder.parent)
+    except HarnessError as problem:
+        return [error(place, str(problem))]
+    if not ours:
+        return [note(place, f"{folder}: not of a run of ours: whether it is whole is not marked")]
+    whole = ", ".join(path.name for path in complete_checkpoints(folder.parent).values())
+    return [error(place, f"{folder}: is not marked complete: training was stopped while writing it",
+                  f"Whole checkpoints beside it: {whole or 'none'}")]  # fmt: skip
+
+
+def check_gpus(server: ServerSpec, scheduler: str, place: str) -> list[Finding]:
+    """Findings about the number of GPUs."""
+    wanted = server.tensor_parallel_size * server.data_parallel_size
+    if server.engine == "transformers":
+        return []
+    if server.gpus and server.gpus < wanted:
+        return [error(f"{place}.gpus",
+                      f"{server.gpus} for tensor_parallel {server.tensor_parallel_size} x "
+                      f"data_parallel {server.data_parallel_size} = {wanted}",
+                      "Leave gpus out, or set smaller parallel sizes")]  # fmt: skip
+    there = len(list(Path("/dev").glob("nvidia[0-9]*")))
+    if scheduler == "local" and there < server.gpu_count and not Path("/dev/kfd").exists():
+        return [error(place, f"{server.engine} is to use {server.gpu_count} GPUs, and this machine "
+                      f"has {there}", "On CPU: engine: transformers with gpus: 0")]  # fmt: skip
+    return []
+
+
+def check_sizes(folder: Path, server: ServerSpec, place: str) -> list[Finding]:
+    """Findings about parallel sizes and context of a model with a config.json."""
+    try:
+        config = text_config(folder)
+    except HarnessError as problem:
+        return [error(place, str(problem))]
+    findings = []
+    size = server.tensor_parallel_size
+    if reason := _indivisible(config, size):
+        fitting = ", ".join(str(n) for n in range(1, 17) if not _indivisible(config, n))
+        findings.append(error(f"{place}.tensor_parallel", f"{size} GPUs cannot share {folder}: "
+                              f"{reason}", f"Possible: {fitting}"))  # fmt: skip
+    limit, asked = _limit(folder), server.max_model_len
+    if limit and asked and asked > limit:
+        findings.append(error(f"{place}.max_model_len", f"{asked} is more than the {limit} tokens "
+                              f"that {folder} can take", "Leave it out, or lower it"))  # fmt: skip
+    return findings
+
+
+def _limit(folder: Path) -> int | None:
+    try:
+        return model_limit(folder)
+    except HarnessError:
+        return None  # check_sizes says so
+
+
+def _indivisible(config: dict[str, object], size: int) -> str:
+    """Why `size` GPUs cannot share a model; empty when they can.
+
+    vLLM 0.32: config/model.py verify_with_parallel_config for attention heads, models/llama.py
+    and qwen3.py for key-value heads (SGLang's have the same lines), layers/linear.py for the rest.
+    """
+    heads, kv = attention_heads(config)
+    if heads and heads % size:
+        return f"{heads} attention heads are not divisible by {size}"
+    if kv and (kv % size if kv >= size else size % kv):
+        return f"{kv} key-value heads and {size} do not divide each other"
+    inner, vocab = config.get("intermediate_size"), config.get("vocab_size")
+    if isinstance(inner, int) and inner % size:
+        return f"intermediate_size {inner} is not divisible by {size}"
+    if isinstance(vocab, int) and -(-vocab // _VOCAB_PADDING) * _VOCAB_PADDING % size:
+        return f"the vocabulary of {vocab}, padded to {_VOCAB_PADDING}, is not divisible by {size}"
+    return ""
+
+
+def _check_room(evaluation: EvaluationSpec, site: Site, context: int | None) -> list[Finding]:
+    """Is there room for a prompt beside max_tokens; only a tokenizer could tell exactly."""
+    answer, place = evaluation.sampling.max_tokens, "evaluation.sampling.max_tokens"
+    if context is None:
+        return []
+    if answer >= context:
+        text = f"{answer} tokens leave no room for a prompt in a context of {context}"
+        if evaluation.server.engine == "transformers":
+            return [warning(place, text)]  # it refuses nothing, and goes on beyond the limit
+        return [error(place, text, "Lower it, or raise evaluation.server.max_model_len")]
+    longest, name = max(
+        (_longest_prompt(Path(site.benchmarks_dir), word) for word in evaluation.benchmarks),
+        default=(0, ""),
+    )
+    tokens = int(longest / _CHARACTERS_PER_TOKEN)
+    if tokens + answer <= context:
+        return []
+    return [warning(place, f"{answer} tokens and the longest prompt of {name} ({longest} characters, "
+                    f"perhaps {tokens} tokens) may not fit the context of {context}")]  # fmt: skip
+
+
+def _longest_prompt(folder: Path, word: str) -> tuple[int, str]:
+    """Characters of a prepared benchmark's longest prompt."""
+    name = parse(word, "evaluation.benchmarks").name
+    if not is_prepared(folder, name):
+        return 0, name
+    around = len(BENCHMARKS[name].prompt)
+    longest = max(
+        (len(str(item.get("question", ""))) for item in open_items(folder, name)), default=0
+    )
+    return longest + around, name

@@ -1,0 +1,1 @@
+"""Are the rows and the template what training needs."""

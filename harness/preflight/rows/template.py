@@ -1,0 +1,91 @@
+"""Is the chat template usable for training: it exists, parses, and marks what is trained."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from jinja2 import TemplateSyntaxError, nodes
+from jinja2.ext import Extension
+from jinja2.parser import Parser
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from harness.config.load import PROJECT_ROOT
+from harness.preflight.findings import Finding, error
+from harness.runs.files import read_json
+
+PLACE = "train.chat_template_path"
+_MARKER = re.compile(r"\{%-?\s*generation\s*-?%\}")
+
+
+class _Generation(Extension):
+    """`{% generation %}…{% endgeneration %}`, as transformers' own renderer knows it."""
+
+    tags = {"generation"}
+
+    def parse(self, parser: Parser) -> list[nodes.Node]:
+        next(parser.stream)
+        return parser.parse_statements(("name:endgeneration",), drop_needle=True)
+
+
+def check_template(
+    path: str | None, assistant_only_loss: bool, model: Path | None = None
+) -> list[Finding]:
+    """Findings about `train.chat_template_path`, or else the template of the model's folder."""
+    if path is None:
+        return _check_own(model, assistant_only_loss) if model else []
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as problem:
+        return [error(PLACE, f"{path}: cannot be read: {problem}", f"shipped: {_shipped()}")]
+    extensions = [_Generation, "jinja2.ext.loopcontrols"]
+    try:
+        ImmutableSandboxedEnvironment(extensions=extensions).parse(text)
+    except TemplateSyntaxError as problem:
+        return [error(f"{path}:{problem.lineno}", f"not valid Jinja: {problem.message}")]
+    if assistant_only_loss and not _MARKER.search(text):
+        return [
+            error(
+                PLACE,
+                f"{path}: has no {{% generation %}} markers, which assistant_only_loss needs",
+                "Put them around the assistant's content and its end token, or take a template "
+                "of templates/chat/",
+            )
+        ]
+    return []
+
+
+def _shipped() -> str:
+    folder = PROJECT_ROOT / "templates" / "chat"
+    return ", ".join(sorted(path.name for path in folder.glob("*.jinja")))
+
+
+def _check_own(model: Path, assistant_only_loss: bool) -> list[Finding]:
+    """The model's own template: without markers TRL would train another than it saves."""
+    text = own_template(model)
+    cure = f"Set train.chat_template_path to one of templates/chat/: {_shipped()}"
+    if text is None:
+        return [error(PLACE, f"{model} has no chat template of its own", cure)]
+    if assistant_only_loss and not _MARKER.search(text):
+        return [error(PLACE, f"{model}: its own template has no {{% generation %}} markers", cure)]
+    return []
+
+
+def check_own_template(model: Path) -> list[Finding]:
+    """Of a model that is served as it is: a server without a template answers no chat request."""
+    if own_template(model) is not None:
+        return []
+    cure = f"--chat-template with one of templates/chat/: {_shipped()}"
+    return [error("MODEL", f"{model} has no chat template of its own", cure)]
+
+
+def own_template(model: Path) -> str | None:
+    """The chat template in a model's folder: its own file, else tokenizer_config.json's field."""
+    file = model / "chat_template.jinja"
+    if file.is_file():
+        return file.read_text(encoding="utf-8")
+    config = model / "tokenizer_config.json"
+    found = read_json(config).get("chat_template") if config.is_file() else None
+    if isinstance(found, list):  # several by name, as older models have them
+        found = {entry.get("name"): entry.get("template") for entry in found}.get("default")
+    return found if isinstance(found, str) else None

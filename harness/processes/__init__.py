@@ -1,0 +1,1 @@
+"""The one door to other programs: calls, supervised processes, a role's environment."""
