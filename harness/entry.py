@@ -1,6 +1,7 @@
 """The one function that submitit pickles, by reference and with plain strings.
 
-What runs is therefore what the run folder says, not what a pickle froze. By hand, on this machine:
+What runs is therefore what the run folder says, not what a pickle froze. Whoever submits jobs is
+handed it, so that scheduling imports no job. By hand, on this machine:
 
     python -m harness.entry RUN_DIR JOB [TASK]
 """
@@ -16,8 +17,8 @@ from typing import TYPE_CHECKING
 from harness.benchmarks.custom import register_prepared
 from harness.config.load import load_site
 from harness.errors import TrainingCrashed, TrainingError
-from harness.runs.paths import RunPaths
 from harness.plan.manifest import Manifest, read_manifest
+from harness.runs.paths import RunPaths
 
 if TYPE_CHECKING:
     from submitit.core.utils import DelayedSubmission
@@ -25,36 +26,27 @@ if TYPE_CHECKING:
 
 def run_job(run_dir: str, job: str, task: int = 0) -> str:
     """Do the work of one job, or of one task of an array. Returns how it ended."""
-    run = RunPaths(Path(run_dir))
     from harness.scheduling.prune import prune_reported
 
+    run = RunPaths(Path(run_dir))
     register_prepared(Path(load_site(run.site).benchmarks_dir))
     manifest = read_manifest(run)
     work = manifest.plan.job(job).work
     if work == "train":
-        from harness.compute.train import job as train_job
-
-        try:
-            outcome = train_job.run(run_dir)
-        except TrainingCrashed as error:
-            if manifest.scheduler != "slurm" or not train_job.restart_after_crash(run_dir, error):
-                raise
-            outcome = "preempted"
-        if outcome not in ("complete", train_job.ELSEWHERE):
-            _interrupted(outcome, manifest, run)
-        return outcome
-    if work in ("evaluate", "judge"):
-        from harness.compute.evaluate import job as evaluate_job
-        from harness.compute.evaluate import judge_job as judging
-
-        done = evaluate_job.run(run, job, task) if work == "evaluate" else judging.run(run, job)
-        prune_reported(run)
-        return done
+        return _train(run, manifest)
     if work == "serve":
         from harness.compute.serve import job as serve_job
 
         return serve_job.run(run)
-    if work == "close":
+    if work == "evaluate":
+        from harness.compute.evaluate import job as evaluate_job
+
+        done = evaluate_job.run(run, job, task)
+    elif work == "judge":
+        from harness.compute.evaluate import judge_job
+
+        done = judge_job.run(run, job)
+    elif work == "close":
         from harness.scheduling.release import close_run
 
         done = close_run(run)
@@ -64,6 +56,20 @@ def run_job(run_dir: str, job: str, task: int = 0) -> str:
         done = collect_run(run).summary()
     prune_reported(run)
     return done
+
+
+def _train(run: RunPaths, manifest: Manifest) -> str:
+    from harness.compute.train import job as train_job
+
+    try:
+        outcome = train_job.run(run)
+    except TrainingCrashed as error:
+        if manifest.scheduler != "slurm" or not train_job.restart_after_crash(run, error):
+            raise
+        outcome = "preempted"
+    if outcome not in ("complete", train_job.ELSEWHERE):
+        _interrupted(outcome, manifest, run)
+    return outcome
 
 
 def _interrupted(outcome: str, manifest: Manifest, run: RunPaths) -> None:

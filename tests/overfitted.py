@@ -6,9 +6,10 @@ import json
 import shutil
 from pathlib import Path
 
+from tests.support import ROOT
 from tests.tiny_model import ENDOFTEXT, IM_END, make_tiny_model
 
-TEMPLATE = Path(__file__).parents[1] / "templates" / "chat" / "chatml.jinja"
+TEMPLATE = ROOT / "templates" / "chat" / "chatml.jinja"
 QUESTION, ANSWER = "What is the sum of two and three?", "The answer is five."
 STEPS = 60
 

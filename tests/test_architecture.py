@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
+from tests.support import ROOT
+
 PACKAGE = ROOT / "harness"
 FILES = sorted(PACKAGE.rglob("*.py"))
 # From the top floor down; a room imports only what stands below it, or itself.

@@ -13,8 +13,7 @@ import pytest
 import yaml
 
 from tests.preflight.support import MARKED, model, saved_dataset
-
-ROOT = Path(__file__).resolve().parents[1]
+from tests.support import ROOT
 
 
 class User:

@@ -14,8 +14,8 @@ from harness.benchmarks.registry import BENCHMARKS
 from harness.cli import app
 from harness.config.load import load_site
 from harness.runs.paths import CellPaths, RunPaths
+from tests.support import ROOT
 
-ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
 COMMANDS = [
     line.partition(" #")[0].strip()

@@ -14,7 +14,8 @@ from typing import Any
 
 from harness.benchmarks.items import Item
 from harness.benchmarks.registry import BENCHMARKS, Benchmark
-from harness.config.benchmark import HEADLINES, NEEDS, BenchmarkFile, prompt_fields
+from harness.config.benchmark import BenchmarkFile, prompt_fields
+from harness.config.graders import GRADERS
 from harness.config.load import load_file
 from harness.errors import ResultError, UserError, nearest
 from harness.runs.files import read_json, write_json
@@ -34,7 +35,8 @@ def read_definition(path: Path) -> tuple[Benchmark, Callable[[], list[Item]]]:
     given = load_file(BenchmarkFile, path, {"name": path.stem})
     if given.name in BUILTIN:
         raise UserError(f"{path}: name: {given.name} is a benchmark already: choose another name")
-    known = _metrics_of(given.grader)
+    kind = GRADERS[given.grader]
+    known = kind.metrics
     if given.headline and given.headline not in known:
         raise UserError(
             f"{path}: headline: {given.grader} has no metric {given.headline!r}"
@@ -49,9 +51,9 @@ def read_definition(path: Path) -> tuple[Benchmark, Callable[[], list[Item]]]:
         summary=given.summary,
         items=len(items),
         grader=given.grader,
-        headline=given.headline or HEADLINES[given.grader],
+        headline=given.headline or kind.headline,
         prompt=given.prompt,
-        needs_punkt=given.grader == "ifeval",
+        needs_punkt=kind.needs_punkt,
         source=str(data),
         licence=given.licence,
     )
@@ -86,17 +88,8 @@ def register_prepared(benchmarks_dir: Path) -> None:
             BENCHMARKS[name] = benchmark
 
 
-def _metrics_of(grader: str) -> list[str]:
-    if grader == "ifeval":
-        kinds = [
-            f"{a}_{b}_accuracy" for a in ("prompt", "instruction") for b in ("strict", "loose")
-        ]
-        return ["average_score", *kinds]
-    return ["symbolic_correct", "no_answer"]
-
-
 def _items(given: BenchmarkFile, data: Path) -> Iterator[Item]:
-    needed = dict.fromkeys([*prompt_fields(given.prompt), *NEEDS[given.grader]])
+    needed = dict.fromkeys([*prompt_fields(given.prompt), *GRADERS[given.grader].needs])
     places: dict[str, int] = {}
     for number, row in _rows(data):
         item = {**row, **{ours: row.get(theirs) for ours, theirs in given.fields.items()}}
@@ -108,7 +101,8 @@ def _items(given: BenchmarkFile, data: Path) -> Iterator[Item]:
                     f"{where}: no field {theirs!r}{nearest(theirs, row)}\n"
                     f"`fields: {{{name}: <its name in the data>}}` says where it is"
                 )
-        _check_answer(given.grader, item, where)
+        if problem := GRADERS[given.grader].problem(item):
+            raise UserError(f"{where}: {problem}")
         identity = item.get("id")
         item["id"] = f"{given.name}/{len(places)}" if identity is None else str(identity)
         if item["id"] in places:
@@ -135,19 +129,3 @@ def _rows(data: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         raise UserError(f"{data}: cannot be read: {error}") from None
     except ValueError as error:
         raise UserError(f"{data}:{number}: not JSON: {error}") from None
-
-
-def _check_answer(grader: str, item: Item, where: str) -> None:
-    if grader == "ifeval":
-        names, arguments = item["instruction_id_list"], item["kwargs"]
-        whole = isinstance(names, list) and isinstance(arguments, list)
-        if not whole or len(names) != len(arguments) or not names:
-            raise UserError(f"{where}: instruction_id_list and kwargs are lists of the same length")
-        return
-    answer = item["expected_answer"]
-    if isinstance(answer, bool) or not isinstance(answer, str | int | float) or str(answer) == "":
-        raise UserError(f"{where}: expected_answer is {answer!r}; text or a number is expected")
-    if grader == "multiple_choice" and not (
-        isinstance(answer, str) and len(answer) == 1 and "A" <= answer <= "Z"
-    ):
-        raise UserError(f"{where}: expected_answer is {answer!r}; a capital letter is expected")

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from harness.benchmarks import arithmetic, instructions, judged, mmlu
 from harness.benchmarks.items import Item as Item
+from harness.config.graders import GRADERS, GraderKind
 from harness.errors import UserError, nearest
 
 _CODE_PROMPT = """\
@@ -35,13 +36,11 @@ class Benchmark:
     summary: str
     items: int
     grader: str
-    """Name in `harness.compute.evaluate.graders.GRADERS`, or `judge:` and who prepares its calls."""
+    """Its kind in config/graders.py; empty where another program grades."""
     headline: str
     """The metric that plots and short tables show."""
     prompt: str = "{question}"
     """The user's turn; a `str.format` template with fields of the item."""
-    runs_code: bool = False
-    """Model-written code is executed to grade it."""
     needs_punkt: bool = False
     """Its checkers count sentences, with NLTK's punkt_tab."""
     source: str = ""
@@ -69,7 +68,17 @@ class Benchmark:
     @property
     def needs_judge(self) -> bool:
         """A model grades the answers, with two calls an item."""
-        return self.grader.startswith("judge:")
+        return bool(self.kind and self.kind.judged)
+
+    @property
+    def runs_code(self) -> bool:
+        """Model-written code is executed to grade it."""
+        return bool(self.kind and self.kind.runs_code)
+
+    @property
+    def kind(self) -> GraderKind | None:
+        """The row of its grader; None where another program grades."""
+        return GRADERS.get(self.grader)
 
     def turns(self, item: Item) -> list[str]:
         """What the user says, turn by turn; each answer stays in context for the next."""
@@ -170,7 +179,6 @@ BENCHMARKS: dict[str, Benchmark] = _Benchmarks(
                 grader="code:human-eval",
                 headline="passing_plus_tests",
                 prompt=_CODE_PROMPT,
-                runs_code=True,
                 source=f"{_EVALPLUS}/humanevalplus_release/releases/download/v0.1.10/HumanEvalPlus.jsonl.gz",
                 file="HumanEvalPlus.jsonl.gz",
                 md5="fe585eb4df8c88d844eeb463ea4d0302",
@@ -183,7 +191,6 @@ BENCHMARKS: dict[str, Benchmark] = _Benchmarks(
                 grader="code:mbpp",
                 headline="passing_plus_tests",
                 prompt=_CODE_PROMPT,
-                runs_code=True,
                 source=f"{_EVALPLUS}/mbppplus_release/releases/download/v0.2.0/MbppPlus.jsonl.gz",
                 file="MbppPlus.jsonl.gz",
                 md5="ee43ecabebf20deef4bb776a405ac5b1",

@@ -13,9 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.config.training.train import TrainSpec
 from harness.errors import ResultError, UserError, nearest
-from harness.preflight.findings import Finding, error
 from harness.runs.files import read_json
 
 CURE = (
@@ -91,29 +89,6 @@ def read_saved_dataset(folder: Path, split: str) -> SavedDataset:
     files = tuple(folder / str(entry["filename"]) for entry in state.get("_data_files", []))
     empty = SavedDataset(folder, 0, columns, files)
     return SavedDataset(folder, sum(batch.num_rows for batch in empty.batches()), columns, files)
-
-
-def check_dataset(train: TrainSpec) -> tuple[SavedDataset | None, list[Finding]]:
-    """The training split (None: unreadable), and findings about `train.dataset_name`."""
-    place = "train.dataset_name"
-    try:
-        dataset = read_saved_dataset(Path(train.dataset_name), train.dataset_split)
-    except UserError as problem:
-        message, _, cure = str(problem).partition("\n")
-        return None, [error(place, message, cure)]
-    findings = []
-    if dataset.rows == 0:
-        findings.append(error(place, f"{dataset.folder}: has no rows"))
-    if not conversation_columns(dataset.columns):
-        findings.append(
-            error(
-                place,
-                f"{dataset.folder}: columns are {', '.join(dataset.columns)}; "
-                "`messages` (or `prompt` and `completion`) is expected",
-                "python -m harness data convert makes `messages` of other shapes",
-            )
-        )
-    return dataset, findings
 
 
 def conversation_columns(columns: tuple[str, ...]) -> tuple[str, ...]:

@@ -4,24 +4,14 @@ from __future__ import annotations
 
 import re
 from string import Formatter
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import AfterValidator
 
-from harness.config.base import Frozen
+from harness.config.base import Frozen, one_of
+from harness.config.graders import OWN_KINDS
 
 NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")
-HEADLINES = {
-    "math": "symbolic_correct",
-    "multiple_choice": "symbolic_correct",
-    "ifeval": "prompt_strict_accuracy",
-}
-NEEDS = {
-    "math": ("expected_answer",),
-    "multiple_choice": ("expected_answer",),
-    "ifeval": ("instruction_id_list", "kwargs"),
-}
-"""What an item must have beside the prompt's fields, by grader."""
 
 
 def prompt_fields(prompt: str) -> list[str]:
@@ -60,10 +50,8 @@ class BenchmarkFile(Frozen):
     """JSONL file, one item a line; a relative path counts from this file's folder."""
     prompt: Annotated[str, AfterValidator(_prompt)] = "{question}"
     """The user's turn; `{field}` is replaced by that field of the item, `{{` is a brace."""
-    grader: Literal["math", "multiple_choice", "ifeval"]
-    """`math`: the last \\boxed{} equals `expected_answer`, by math-verify. `multiple_choice`: the
-    letter equals `expected_answer`. `ifeval`: IFEval's checkers of `instruction_id_list` with
-    `kwargs`."""
+    grader: Annotated[str, one_of(OWN_KINDS)]
+    """A kind of config/graders.py that is `for_own`; its `meaning` says when an answer is right."""
     headline: str = ""
     """The metric that plots and short tables show; unset: the grader's usual one."""
     fields: dict[str, str] = {}

@@ -14,9 +14,9 @@ from pydantic import BaseModel, ValidationError
 
 from harness.config.evaluate import EvalSpec
 from harness.config.serve import ServeSpec
-from harness.config.training.sft_fields import SFT_FIELDS
 from harness.config.site import Site
 from harness.config.spec import Spec
+from harness.config.training.sft_fields import SFT_FIELDS
 from harness.errors import UserError, nearest
 
 Key = tuple[str | int, ...]
@@ -81,11 +81,13 @@ def load_file(model: type[Model], path: Path, defaults: Mapping[str, Any]) -> Mo
     return _validate(model, source)
 
 
-def load_evaluated(path: Path) -> Spec | EvalSpec:
-    """What an evaluation task works for: a run that trains, or one of `eval`. Raises UserError."""
+def load_run_spec(path: Path) -> Spec | EvalSpec | ServeSpec:
+    """spec.yaml of a run folder: one that trains, one of `eval` or of `serve`. Raises UserError."""
     source = read_source(path)
     if "train" in source.data:
         return _validate(Spec, source)
+    if "served_name" in source.data:
+        return _validate(ServeSpec, source)
     return _validate(EvalSpec, source)
 
 
@@ -96,13 +98,8 @@ def build_eval(data: dict[str, Any], overrides: Sequence[str]) -> EvalSpec:
     return _validate(EvalSpec, source)
 
 
-def load_serve(path: Path) -> ServeSpec:
-    """What a run of `serve` starts, from its run folder. Raises UserError."""
-    return _validate(ServeSpec, read_source(path))
-
-
 def build_serve(data: dict[str, Any], overrides: Sequence[str]) -> ServeSpec:
-    """The same from the command line; `overrides` are FIELD=VALUE. Raises UserError."""
+    """The spec of `serve` from the command line; `overrides` are FIELD=VALUE. Raises UserError."""
     source = Source("command line", data)
     _override(source, overrides)
     return _validate(ServeSpec, source)

@@ -2,34 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal
 
 from pydantic import Field
 
-from harness.config.base import Frozen
+from harness.config.base import Frozen, one_of
+from harness.config.engines import DEFAULT, ENGINES, EngineKind
 
-
-class EngineDefaults(NamedTuple):
-    """What holds for an engine where the spec says nothing."""
-
-    tensor_parallel: int
-    data_parallel: int
-    max_model_len: int | None
-    """Tokens; None: the engine has no such setting."""
-    port: int
-
-
-ENGINE_DEFAULTS = {
-    "vllm": EngineDefaults(8, 1, 32768, 12738),
-    "sglang": EngineDefaults(1, 4, 32768, 8000),
-    "transformers": EngineDefaults(1, 1, None, 8000),
-}
+EngineName = Annotated[str, one_of(ENGINES)]
 
 
 class ServerSpec(Frozen):
     """An inference server: each evaluation task starts one for itself, and so does `serve`."""
 
-    engine: Literal["vllm", "sglang", "transformers"] = "vllm"
+    engine: EngineName = DEFAULT
     """`transformers` serves on CPU too, and is meant for that."""
     tensor_parallel: int | None = Field(default=None, ge=1)
     """GPUs that share one copy of the model; unset: vllm 8, others 1 (and 1 with `gpus: 0`)."""
@@ -55,20 +41,20 @@ class ServerSpec(Frozen):
     """Any further flag of the engine by its long name, e.g. `enable-prefix-caching: true`."""
 
     @property
-    def defaults(self) -> EngineDefaults:
-        """The engine's own, where nothing is set."""
-        return ENGINE_DEFAULTS[self.engine]
+    def kind(self) -> EngineKind:
+        """The engine's row in the table: its sizes where nothing is set, and what it can do."""
+        return ENGINES[self.engine]
 
     @property
     def tensor_parallel_size(self) -> int:
         """GPUs for one copy of the model."""
-        usual = 1 if self.gpus == 0 else self.defaults.tensor_parallel
+        usual = 1 if self.gpus == 0 else self.kind.tensor_parallel
         return usual if self.tensor_parallel is None else self.tensor_parallel
 
     @property
     def data_parallel_size(self) -> int:
         """Copies of the model."""
-        usual = 1 if self.gpus == 0 else self.defaults.data_parallel
+        usual = 1 if self.gpus == 0 else self.kind.data_parallel
         return usual if self.data_parallel is None else self.data_parallel
 
     @property
@@ -83,6 +69,6 @@ class ServerSpec(Frozen):
 
         None: the engine has no such setting, so the model's own limit holds.
         """
-        if self.max_model_len is not None or self.defaults.max_model_len is None:
+        if self.max_model_len is not None or self.kind.max_model_len is None:
             return self.max_model_len
-        return min(self.defaults.max_model_len, model_limit or self.defaults.max_model_len)
+        return min(self.kind.max_model_len, model_limit or self.kind.max_model_len)

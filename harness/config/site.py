@@ -7,10 +7,11 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from harness.config.base import Frozen, TimeLimit
+from harness.config.base import Frozen, TimeLimit, one_of
+from harness.config.engines import ENGINES
 
 JobKind = Literal["train", "evaluate", "judge", "control"]
-Role = Literal["train", "evaluate", "vllm", "sglang", "transformers", "nemo-skills", "lm-eval"]
+Role = Annotated[str, one_of(["train", "evaluate", *ENGINES, "nemo-skills", "lm-eval"])]
 Scalar = str | int | float | bool
 
 _VARIABLE = re.compile(r"^[A-Za-z_][A-Za-z0-9_]*$")

@@ -14,13 +14,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from harness.data.turns import BadRow, to_messages
 from harness.data.replace import check_replaceable, put
+from harness.data.turns import BadRow, to_messages
 from harness.errors import UserError
 
 SUFFIXES = (".jsonl", ".jsonl.gz", ".json", ".parquet", ".csv")
 _SHOWN = 10
-_PROGRESS_SECONDS = 2.0
+_PROGRESS_S = 2.0
 Report = Callable[[str], None]
 
 
@@ -93,7 +93,7 @@ def _chats(source: Path, kind: str, outcome: Outcome, report: Report) -> Iterato
             continue
         outcome.rows += 1
         yield chat
-        if time.monotonic() - said > _PROGRESS_SECONDS:
+        if time.monotonic() - said > _PROGRESS_S:
             said = time.monotonic()
             report(f"{outcome.rows:,} rows")
 

@@ -7,6 +7,7 @@ import platform
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import cached_property
 from importlib import metadata
 from pathlib import Path
 from typing import Literal
@@ -47,14 +48,21 @@ class Manifest(Frozen):
 
     def submission(self, job: str, task: int | None = None) -> Submission | None:
         """The newest submission of a job, or of one task of it; None if there is none."""
-        return next(
-            (
-                s
-                for s in reversed(self.submissions)
-                if s.job == job and (task is None or not s.tasks or task in s.tasks)
-            ),
-            None,
-        )
+        for submission in reversed(self.submissions_of(job)):
+            if task is None or not submission.tasks or task in submission.tasks:
+                return submission
+        return None
+
+    def submissions_of(self, job: str) -> list[Submission]:
+        """All submissions of a job, oldest first."""
+        return self._by_job.get(job, [])
+
+    @cached_property
+    def _by_job(self) -> dict[str, list[Submission]]:
+        found: dict[str, list[Submission]] = {}
+        for submission in self.submissions:
+            found.setdefault(submission.job, []).append(submission)
+        return found
 
     def job_id(self, job: str, task: int | None = None) -> str | None:
         """The scheduler's id of the newest submission of a job, or of one task of it."""

@@ -12,7 +12,7 @@ The chain of one run:
 
 from __future__ import annotations
 
-import math
+from functools import cached_property
 from typing import Literal
 
 from harness.benchmarks.registry import parse
@@ -24,6 +24,7 @@ from harness.config.site import JobKind, Role, Site, SlurmOptions
 from harness.config.spec import Spec
 from harness.config.training.train import TrainSpec
 from harness.errors import UserError
+from harness.plan.steps import planned_steps, total_steps
 from harness.runs.paths import BASE, checkpoint_name, checkpoint_step
 
 Condition = Literal["afterok", "afterany"]
@@ -89,70 +90,68 @@ class Plan(Frozen):
     jobs: tuple[PlannedJob, ...]
     checkpoints: tuple[PlannedCheckpoint, ...]
 
-    def job(self, name: str) -> PlannedJob:
-        """The job of that name."""
-        return next(job for job in self.jobs if job.name == name)
+    @cached_property
+    def _by_name(self) -> dict[str, PlannedJob]:
+        return {job.name: job for job in self.jobs}
+
+    @cached_property
+    def _by_checkpoint(self) -> dict[str, list[Cell]]:
+        found: dict[str, list[Cell]] = {}
+        for cell in self.cells:
+            found.setdefault(cell.checkpoint, []).append(cell)
+        return found
+
+    @cached_property
+    def _places(self) -> dict[Cell, tuple[PlannedJob, int]]:
+        return {
+            cell: (job, index)
+            for job in self.jobs
+            for index, task in enumerate(job.tasks)
+            for cell in task
+        }
+
+    @cached_property
+    def _judges(self) -> dict[Cell, PlannedJob]:
+        return {cell: job for job in self.jobs for cell in job.judges}
+
+    @cached_property
+    def _steps(self) -> dict[str, int]:
+        return {checkpoint.name: checkpoint.step for checkpoint in self.checkpoints}
+
+    @cached_property
+    def cells(self) -> tuple[Cell, ...]:
+        """Every planned cell, checkpoint by checkpoint."""
+        return tuple(cell for job in self.jobs for task in job.tasks for cell in task)
 
     @property
     def serves(self) -> bool:
         """Whether this is a server of its own, which has neither cells nor a table."""
         return any(job.work == "serve" for job in self.jobs)
 
-    @property
-    def cells(self) -> tuple[Cell, ...]:
-        """Every planned cell, checkpoint by checkpoint."""
-        return tuple(cell for job in self.jobs for task in job.tasks for cell in task)
+    def job(self, name: str) -> PlannedJob:
+        """The job of that name."""
+        return self._by_name[name]
+
+    def cells_of(self, checkpoint: str) -> list[Cell]:
+        """The cells of a checkpoint; none where it is not to be evaluated."""
+        return self._by_checkpoint.get(checkpoint, [])
 
     def step(self, checkpoint: str) -> int:
         """Optimizer step of a planned checkpoint."""
-        return next(c.step for c in self.checkpoints if c.name == checkpoint)
+        return self._steps[checkpoint]
 
     def job_of(self, cell: Cell) -> tuple[PlannedJob, int]:
         """The array and the index of the task that makes a cell."""
-        for job in self.jobs:
-            for index, task in enumerate(job.tasks):
-                if cell in task:
-                    return job, index
-        raise KeyError(cell)
+        return self._places[cell]
 
     def judging(self, cell: Cell) -> PlannedJob | None:
         """The job that has a cell's answers judged; None where the task that makes it does all."""
-        return next((job for job in self.jobs if cell in job.judges), None)
+        return self._judges.get(cell)
 
 
 def eval_job_name(checkpoint: str) -> str:
     """Name of the array that evaluates a checkpoint."""
     return f"eval-{checkpoint}"
-
-
-def total_steps(train: TrainSpec, rows: int | None) -> int:
-    """Optimizer steps of a training run.
-
-    `max_steps` where it is set; else ceil(epochs x steps per epoch) with the Trainer's own rule:
-    ceil(ceil(ceil(rows / batch) / world) / accumulation) steps an epoch (transformers, Trainer).
-    Raises UserError when neither is known.
-    """
-    if train.max_steps is not None:
-        return train.max_steps
-    if rows is None:
-        raise UserError(
-            "train: the number of steps is unknown: set train.max_steps, or make the dataset readable"
-        )
-    if train.packing:
-        raise UserError(
-            "train.packing: the number of steps depends on how rows pack: set train.max_steps"
-        )
-    batches = math.ceil(min(rows, train.max_samples) / train.per_device_train_batch_size)
-    per_epoch = max(
-        math.ceil(math.ceil(batches / train.world_size) / train.gradient_accumulation_steps), 1
-    )
-    return math.ceil(train.num_train_epochs * per_epoch)
-
-
-def planned_steps(train: TrainSpec, total: int) -> list[int]:
-    """Steps at which a checkpoint is written: every multiple of `save_steps`, and the last."""
-    steps = list(range(train.save_steps, total + 1, train.save_steps))
-    return steps if steps and steps[-1] == total else [*steps, total]
 
 
 def build_plan(spec: Spec, site: Site, rows: int | None = None) -> Plan:

@@ -11,27 +11,28 @@ from harness.config.load import PROJECT_ROOT, expand
 from harness.config.site import Site
 from harness.config.spec import Spec
 from harness.errors import ResultError
-from harness.plan.plan import planned_steps, total_steps
-from harness.chats.dataset import check_dataset
-from harness.preflight.training.disk import check_disk
+from harness.plan.steps import planned_steps, total_steps
+from harness.preflight.cluster.machine import check_machine
+from harness.preflight.cluster.offline import check_offline
 from harness.preflight.evaluation.benchmarks import check_evaluation
 from harness.preflight.evaluation.cost import check_tasks
-from harness.preflight.findings import Finding, error, warning
 from harness.preflight.evaluation.judge import check_judge, resolve_judge
-from harness.preflight.cluster.machine import check_machine
-from harness.preflight.training.memory import check_memory
-from harness.preflight.training.model import check_model, model_folder
-from harness.preflight.cluster.offline import check_offline
-from harness.preflight.training.parallelism import check_parallelism
-from harness.preflight.stages import Progress
-from harness.preflight.training.output_dir import check_output
-from harness.preflight.rows.contents import RowCheck, check_rows
 from harness.preflight.evaluation.serving import check_serving
-from harness.runs.shape import ModelShape, read_shape
-from harness.preflight.training.software import check_software
-from harness.preflight.training.steps import check_steps, check_time, fix_steps
+from harness.preflight.findings import Finding, error, warning
+from harness.preflight.rows.contents import RowCheck, check_rows
+from harness.preflight.rows.dataset import check_dataset
 from harness.preflight.rows.template import check_template
 from harness.preflight.rows.tokens import check_tokens
+from harness.preflight.stages import Stages
+from harness.preflight.training.disk import check_disk
+from harness.preflight.training.memory import check_memory
+from harness.preflight.training.model import check_model
+from harness.preflight.training.output_dir import check_output
+from harness.preflight.training.parallelism import check_parallelism
+from harness.preflight.training.software import check_software
+from harness.preflight.training.steps import check_steps, check_time, fix_steps
+from harness.runs.models import find_model
+from harness.runs.shape import ModelShape, read_shape
 
 
 @dataclass(frozen=True)
@@ -87,9 +88,9 @@ def check(
     `report` hears what is being done when it takes longer than two seconds.
     """
     train = spec.train
-    with Progress(report) as progress:
+    with Stages(report) as progress:
         progress.stage("model and template")
-        folder = model_folder(train.model_name)
+        folder = find_model(train.model_name)
         findings = check_model(train.model_name)
         findings += check_template(train.chat_template_path, train.assistant_only_loss, folder)
         can_tokenise = not any(f.level == "error" for f in findings)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 PATIENCE_S = 2.0
 
 
-class Progress:
+class Stages:
     """Says what is being done, from `patience` seconds after the start on."""
 
     def __init__(
@@ -19,7 +19,7 @@ class Progress:
         self._timer = threading.Timer(patience, self._wake)
         self._timer.daemon = True
 
-    def __enter__(self) -> Progress:
+    def __enter__(self) -> Stages:
         self._timer.start()
         return self
 

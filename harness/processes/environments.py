@@ -1,16 +1,19 @@
-"""Put a command into a role's environment: activate lines or a container. Pure."""
+"""Put a command into a role's environment: activate lines or a container."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
-from harness.config.site import SECRET_NAME, Environment, Site
+from harness.config.site import SECRET_NAME, Environment, Role, Site
 
 _CLUSTER = ("SLURM_CONF", "SLURM_CONF_SERVER", "SLURM_CLUSTERS", "SLURM_JWT")
 
 
 def wrap(environment: Environment, argv: Sequence[str], mounts: Sequence[str]) -> list[str]:
-    """The argument list that runs `argv` inside an environment.
+    """The argument list that runs `argv` inside an environment. Pure.
 
     `mounts` are folders that a container must see, beside the site's own. With neither activate
     lines nor a container the list comes back as it is.
@@ -51,3 +54,19 @@ def job_environment(variables: Mapping[str, str], site: Site) -> dict[str, str]:
         if (name in site.secrets or not SECRET_NAME.search(name))
         and (name in _CLUSTER or not name.startswith("SLURM_"))
     }
+
+
+def role_wrapper(site: Site, role: Role, mounts: list[str]) -> Callable[[list[str]], list[str]]:
+    """What puts a command into the environment of a role."""
+    environment = site.environment(role)
+
+    def wrapped(argv: list[str]) -> list[str]:
+        variables = dict(environment.variables)
+        if not environment.activate and not environment.container:
+            # The submitting Python's own programs, whether or not its environment is activated.
+            path = os.environ.get("PATH", os.defpath)
+            variables.setdefault("PATH", f"{Path(sys.executable).parent}:{path}")
+        prefix = [f"{name}={value}" for name, value in variables.items()]
+        return [*(["env", *prefix] if prefix else []), *wrap(environment, argv, mounts)]
+
+    return wrapped

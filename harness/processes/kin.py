@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
-import psutil
-
+from harness.processes import tree
 from harness.processes.supervisor import PR_SET_PDEATHSIG, prctl
 
 _STARTER = "HARNESS_STARTED_BY"
@@ -27,16 +25,16 @@ def kin(argv: Sequence[str], env: Mapping[str, str]) -> Iterator[subprocess.Pope
     try:
         yield process
     finally:
-        below: list[psutil.Process] = []
-        with contextlib.suppress(psutil.NoSuchProcess):
-            below = psutil.Process(process.pid).children(recursive=True)
-        # Its id names the group as long as it is not reaped, or the group has members.
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, signal.SIGKILL)
-        for other in below:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                other.kill()
-        process.wait()
+        end_group(process)
+
+
+def end_group(process: subprocess.Popen[bytes]) -> None:
+    """Kill a leader of a session, its group and all below it, at once; and reap it."""
+    below = tree.descendants(process.pid)
+    # Its id names the group as long as it is not reaped, or the group has members.
+    tree.send_group(process.pid, signal.SIGKILL)
+    tree.send([process.pid, *below] if process.returncode is None else below, signal.SIGKILL)
+    process.wait()
 
 
 def exit_code(process: subprocess.Popen[bytes]) -> int | None:

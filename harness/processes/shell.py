@@ -1,10 +1,13 @@
-"""The one door to other programs on the login node: argument lists, explicit errors."""
+"""The one door to other programs: argument lists, explicit errors."""
 
 from __future__ import annotations
 
 import subprocess
+import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
+import harness
 from harness.errors import CommandError
 
 DEFAULT_TIMEOUT_S = 60.0
@@ -33,3 +36,17 @@ def call(
     if done.returncode != 0:
         raise CommandError(argv, done.returncode, done.stdout, done.stderr)
     return done.stdout
+
+
+def own_module(module: str, *arguments: str, isolated: bool = False) -> list[str]:
+    """The command that runs `main()` of a module of this package, from any folder.
+
+    `isolated` keeps the user's own packages and PYTHON* variables out (`python -I`).
+    """
+    code = (
+        "import sys; sys.path.insert(0, sys.argv.pop(1)); "
+        f"from {module} import main; raise SystemExit(main())"
+    )
+    root = str(Path(harness.__file__).resolve().parents[1])
+    flags = ["-I"] if isolated else []
+    return [sys.executable, *flags, "-c", code, root, *arguments]

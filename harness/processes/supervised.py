@@ -1,4 +1,4 @@
-"""A server as a process of ours: started through supervisor.py, stopped with all it started."""
+"""A process of ours: started through supervisor.py, stopped with all that it started."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ import contextlib
 import json
 import os
 import subprocess
-import sys
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import psutil
 
-from harness.processes import supervisor
 from harness.errors import ServerError
+from harness.processes import supervisor, tree
+from harness.processes.marked import living, marked
+from harness.processes.shell import own_module
 
 GRACE_S = 10.0
 MARKER = "HARNESS_SERVER_ID"
@@ -32,8 +33,8 @@ def tail(path: Path, start: int = 0, lines: int = 30) -> str:
     return "\n".join(text.splitlines()[-lines:]) or "(the log is empty)"
 
 
-class ServerProcess:
-    """One running server. Its parent is a supervisor, which stops it when we die."""
+class SupervisedProcess:
+    """One running server, or another program. Its parent is a supervisor, which stops it when we die."""
 
     def __init__(
         self,
@@ -59,7 +60,7 @@ class ServerProcess:
         self._lock = threading.Lock()
         try:
             self._supervisor = subprocess.Popen(
-                [sys.executable, "-I", supervisor.__file__],
+                own_module("harness.processes.supervisor", isolated=True),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=descriptor,
@@ -106,7 +107,7 @@ class ServerProcess:
 
     def tree(self) -> set[int]:
         """The server and everything below it."""
-        return set(supervisor.descendants(self._supervisor.pid))
+        return set(tree.descendants(self._supervisor.pid))
 
     def tail(self, lines: int = 30) -> str:
         """The last lines that this server wrote."""
@@ -131,7 +132,7 @@ class ServerProcess:
         with contextlib.suppress(OSError):
             process.stdin.close()  # the sign to stop
         try:
-            process.wait(self.grace_s + supervisor.KILL_LIMIT_S + 10)
+            process.wait(self.grace_s + tree.KILL_LIMIT_S + 10)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
@@ -146,16 +147,7 @@ class ServerProcess:
 
     def _kill_orphans(self) -> list[int]:
         """Kill what a killed supervisor left to us, known by the marker in its environment."""
-        for _ in range(50):
-            ours = []
-            for child in psutil.Process().children(recursive=True):
-                with contextlib.suppress(psutil.Error):
-                    if child.environ().get(MARKER) == self.marker:
-                        ours.append(child)
-            if not ours:
-                return []
-            for child in ours:
-                with contextlib.suppress(psutil.Error):
-                    child.kill()
-            _, alive = psutil.wait_procs(ours, timeout=1)
-        return [child.pid for child in alive]
+        return tree.end(
+            lambda: living(marked(MARKER, self.marker, psutil.Process().children(recursive=True))),
+            grace_s=0,
+        )

@@ -1,6 +1,6 @@
 """The process between a job and its server, so that no server outlives its job.
 
-Run as a script by process.py (`python -I supervisor.py`); standard library only. It reads one
+Run by supervised.py and by the training job's launcher; standard library only. It reads one
 line of JSON on standard input, its order, and takes the open end of that pipe as the sign that
 the job lives: the kernel closes it however the job dies, kill -9 included. Then, or when the
 server itself ends, everything the server started is stopped: as a "child subreaper" this process
@@ -20,14 +20,14 @@ import select
 import signal
 import subprocess
 import sys
-import time
 from types import FrameType
 from typing import Any, NoReturn
+
+from harness.processes.tree import descendants, end
 
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
 TICK_S = 0.2
-KILL_LIMIT_S = 60.0
 
 
 def prctl(option: int, value: int) -> None:
@@ -35,38 +35,6 @@ def prctl(option: int, value: int) -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(option, value, 0, 0, 0) != 0:
         raise OSError(ctypes.get_errno(), f"prctl({option}, {value})")
-
-
-def descendants(root: int, *, zombies: bool = False) -> list[int]:
-    """All processes below `root`, from one reading of /proc; zombies only on request."""
-    children: dict[int, list[int]] = {}
-    ended = set()
-    for entry in os.listdir("/proc"):
-        if not entry.isdigit():
-            continue
-        try:
-            with open(f"/proc/{entry}/stat", "rb") as file:
-                # The command's name may hold spaces and brackets; what follows the last is fixed.
-                state, parent = file.read().rpartition(b")")[2].split()[:2]
-        except OSError:
-            continue
-        children.setdefault(int(parent), []).append(int(entry))
-        if state in (b"Z", b"X"):
-            ended.add(int(entry))
-    found: list[int] = []
-    queue = [root]
-    while queue:
-        below = children.get(queue.pop(), [])
-        queue += below
-        found += [pid for pid in below if zombies or pid not in ended]
-    return found
-
-
-def send(pids: list[int], number: int) -> None:
-    """Signal each; one that is gone, or not ours to signal (setuid), is passed over."""
-    for pid in pids:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.kill(pid, number)
 
 
 class Log:
@@ -170,22 +138,18 @@ class Supervisor:
             self.reap()
 
     def stop(self) -> list[int]:
-        """TERM, wait, KILL until nothing lives below us; returns what could not be killed."""
-        began = time.monotonic()
+        """End what lives below us; returns what could not be killed."""
         me = os.getpid()
-        send(descendants(me), signal.SIGTERM)
-        while True:
+
+        def look_after() -> None:
             self.reap()
             self.log.pump()
-            # Zombies too: a process whose first thread has ended shows as one while its other
-            # threads still hold its memory and port, and waitpid() has nothing to collect yet.
-            left = descendants(me, zombies=True)
-            spent = time.monotonic() - began
-            if not left or spent > self.order["grace_s"] + KILL_LIMIT_S:
-                return left
-            if spent > self.order["grace_s"]:
-                send(left, signal.SIGKILL)
-            time.sleep(0.05)
+
+        # Zombies too: a process whose first thread has ended shows as one while its other
+        # threads still hold its memory and port, and waitpid() has nothing to collect yet.
+        return end(
+            lambda: descendants(me, zombies=True), grace_s=self.order["grace_s"], tick=look_after
+        )
 
 
 def tell(message: dict[str, Any]) -> None:
@@ -232,7 +196,3 @@ def main() -> NoReturn:
     supervisor.log.flush()
     tell({"code": supervisor.code, "left": left})
     sys.exit(1 if left else 0)
-
-
-if __name__ == "__main__":
-    main()

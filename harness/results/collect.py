@@ -9,13 +9,12 @@ from typing import Any
 
 from harness.benchmarks.registry import BENCHMARKS
 from harness.errors import UserError
+from harness.plan.facts import RunFacts
+from harness.plan.manifest import read_manifest
 from harness.results.table import Problem, Row, Table, long_csv_text, write_csv
-from harness.runs.checkpoints import complete_checkpoints
 from harness.runs.files import write_text
 from harness.runs.metrics import Metrics, read_metrics
 from harness.runs.paths import RunPaths, checkpoint_name, checkpoint_step, find_run, find_runs
-from harness.plan.manifest import read_manifest
-from harness.scheduling.release import checkpoints_dir
 from harness.scheduling.status import RunStatus, run_status
 
 
@@ -36,7 +35,7 @@ def collect_run(run: RunPaths) -> Table:
             from harness.results.plots import plot_table
 
             plot_table(table, headlines(table), run.results_plot)
-        _plot_training(run)
+        _plot_training(status.facts)
     except (UserError, OSError) as error:
         return replace(table, notes=(*table.notes, f"{run.root}: {error}"))
     return table
@@ -50,15 +49,15 @@ def latest_run(runs_dir: Path) -> RunPaths:
     return find_run(None, runs_dir)
 
 
-def _plot_training(run: RunPaths) -> None:
+def _plot_training(facts: RunFacts) -> None:
+    run = facts.run
     if not run.train_log.is_file():
         return
     from harness.results.training_curve import plot_training, read_log
 
     entries = read_log(run.train_log)
     if entries:
-        steps = sorted(complete_checkpoints(checkpoints_dir(run)))
-        plot_training(entries, steps, f"{run.name}  {run.run_id}", run.train_plot)
+        plot_training(entries, sorted(facts.complete), f"{run.name}  {run.run_id}", run.train_plot)
 
 
 def run_table(status: RunStatus) -> Table:
@@ -70,7 +69,7 @@ def run_table(status: RunStatus) -> Table:
     for cell in status.cells:
         name, benchmark = cell.cell.checkpoint, cell.cell.benchmark
         if cell.state == "ok":
-            own = read_metrics(run.cell(name, benchmark).metrics)
+            own = cell.metrics or {}
             metrics[name] |= own
             facts = cell.record.facts if cell.record else {}
             origins |= {(name, key): facts for key in own}
@@ -87,7 +86,7 @@ def _notes(status: RunStatus) -> list[str]:
         for text in cell.record.facts.get("warnings", []) if cell.record else []:
             notes.append(f"{cell.cell.checkpoint} x {cell.cell.benchmark}: {text}")
     last = max((c.step for c in status.manifest.plan.checkpoints), default=0)
-    beyond = [s for s in complete_checkpoints(checkpoints_dir(status.run)) if s > last]
+    beyond = [s for s in status.facts.complete if s > last]
     notes += [f"{checkpoint_name(step)} was written but not planned" for step in beyond if last]
     return notes
 

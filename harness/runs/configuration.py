@@ -82,7 +82,7 @@ def differences(
 ) -> dict[str, tuple[Any, Any]]:
     """What a marker's configuration was and what `sft.py`'s arguments now are, by name.
 
-    `arguments` are as `launch.script_arguments` makes them, with `chat_template_path`. Only what
+    `arguments` are as `config.training.script.script_arguments` makes them, with `chat_template_path`. Only what
     both can tell is compared; a value that is now left to its default shows as None.
     """
     config = marker.get(CONFIG)

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from harness.config.base import Frozen
 from harness.errors import ResultError
-from harness.runs.files import read_json, write_json
+from harness.runs.files import read_json, utc_now, write_json
 from harness.runs.paths import CellPaths
 
 Metrics = dict[str, dict[str, dict[str, Any]]]
@@ -36,6 +36,11 @@ class TaskRecord(Frozen):
     facts: dict[str, Any] = {}
     """Items, engine, versions, fingerprint, sampling, prompts' hash, seconds by phase, …"""
 
+    @property
+    def is_answered(self) -> bool:
+        """Whether all that a cell still needs is its judge, in a job of its own."""
+        return self.state == "answered" or bool(self.facts.get("answers_kept"))
+
 
 def read_task(cell: CellPaths) -> TaskRecord | None:
     """task.json of a cell; None if there is none. Raises ResultError when it is unreadable."""
@@ -50,6 +55,19 @@ def read_task(cell: CellPaths) -> TaskRecord | None:
 def write_task(cell: CellPaths, record: TaskRecord) -> None:
     """Write task.json of a cell."""
     write_json(cell.task, record.model_dump(mode="json", exclude_defaults=True))
+
+
+def record_missing(cell: CellPaths, reason: str, log: str) -> None:
+    """Write down that a cell's checkpoint was never written.
+
+    The one place that says so. A cell that has metrics keeps them: they are of its checkpoint,
+    which was there then and has been pruned or deleted since.
+    """
+    known = read_task(cell)
+    if known is not None and known.state == "ok" and cell.metrics.is_file():
+        return
+    now = utc_now()
+    write_task(cell, TaskRecord(state="missing", reason=reason, log=log, started=now, ended=now))
 
 
 def read_metrics(path: Path) -> Metrics:

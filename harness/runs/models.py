@@ -6,6 +6,7 @@ Read without torch or transformers, so that a login node can ask before anything
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,22 @@ _SCALED_ROPE = (
 )  # fmt: skip
 _MAX_HEADER = 100_000_000
 """Bytes that a safetensors header may have (the format's own limit)."""
+
+
+def find_model(name: str) -> Path | None:
+    """Where the model lies on this machine: its folder, or its snapshot in the Hub's cache."""
+    return Path(name) if Path(name).is_dir() else cached_snapshot(name)
+
+
+def cached_snapshot(name: str) -> Path | None:
+    """The newest snapshot with a config.json in the Hub's cache (huggingface_hub's layout)."""
+    home = Path(os.environ.get("HF_HOME", "~/.cache/huggingface")).expanduser()
+    cache = Path(os.environ.get("HF_HUB_CACHE", home / "hub"))
+    snapshots = sorted(
+        (cache / f"models--{name.replace('/', '--')}" / "snapshots").glob("*/config.json"),
+        key=lambda path: path.stat().st_mtime,
+    )
+    return snapshots[-1].parent if snapshots else None
 
 
 def text_config(folder: Path) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any
 from harness.runs.files import read_json
 from harness.runs.paths import RunPaths
 
-SILENT_SECONDS = 600.0
+SILENT_S = 600.0
 """Without a step for so long, a running training is said to be silent."""
 _TAIL_BYTES = 1 << 16
 _FROM_LOG = ("loss", "grad_norm", "steps_per_second", "tokens_per_second", "remaining_seconds")
@@ -74,7 +74,7 @@ def progress_line(train: Mapping[str, Any], now: datetime) -> str:
         parts.append(f"restart {train['restarts']}")
     age = seconds_since_update(train, now)
     if age is not None:
-        silent = running and age > SILENT_SECONDS
+        silent = running and age > SILENT_S
         parts.append(f"no step for {age / 60:.0f} min" if silent else f"updated {ago(age)}")
     if train.get("error"):
         parts.append(str(train["error"]).splitlines()[0])

@@ -8,7 +8,8 @@ from contextlib import suppress
 
 from harness.errors import SchedulerError
 from harness.runs.paths import RunPaths
-from harness.scheduling.status import CellStatus, RunStatus, run_status
+from harness.scheduling.cells import CellStatus
+from harness.scheduling.status import RunStatus, run_status
 
 LOCAL_POLL_S = 2.0
 SLURM_POLL_S = 30.0

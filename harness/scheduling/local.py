@@ -1,11 +1,9 @@
 """The same scripts without Slurm: one after the other on this machine, in dependency order.
 
-    python -m harness.scheduling.local sbatch RUN_DIR [--dependency=…] SCRIPT   queue a script
-    python -m harness.scheduling.local run RUN_DIR                              run the queue
-
-The queue is in local_queue.py. The runner is a process in
-a session of its own, so it survives the terminal; it sets the SLURM_* variables that scripts and
-submitit read, and `templates/local/srun` stands in for srun.
+This module's `main` queues a script (`sbatch RUN_DIR [--dependency=…] SCRIPT`) or runs the queue
+(`run RUN_DIR`). The queue is in local_queue.py. The runner is a process in a session of its own, so
+it survives the terminal; it sets the SLURM_* variables that scripts and submitit read, and
+`templates/local/srun` stands in for srun.
 """
 
 from __future__ import annotations
@@ -27,8 +25,11 @@ from harness.config.load import PROJECT_ROOT
 from harness.config.site import Site
 from harness.errors import SchedulerError
 from harness.plan.plan import PlannedJob
-from harness.runs.paths import RunPaths
+from harness.processes import tree
 from harness.processes.environments import job_environment
+from harness.processes.marked import living
+from harness.processes.shell import own_module
+from harness.runs.paths import RunPaths
 from harness.scheduling.local_queue import (
     RUNNER_DIED,
     QueuedJob,
@@ -38,7 +39,7 @@ from harness.scheduling.local_queue import (
     queue_file,
     read_queue,
 )
-from harness.scheduling.scheduler import Dependency, JobState, Phase, sbatch_options
+from harness.scheduling.scheduler import Dependency, JobState, Phase, RunJob, sbatch_options
 
 _POLL_S = 0.2
 _KILL_AFTER_S = 30
@@ -59,9 +60,9 @@ class LocalScheduler:
         script: str,
         after: Sequence[Dependency],
         site: Site,
+        run_job: RunJob,
         tasks: Sequence[int] = (),
     ) -> str:
-        from harness.entry import run_job
         from harness.scheduling.executor import RenderedExecutor
         from harness.scheduling.slurm import calls, task_indices
 
@@ -128,12 +129,7 @@ class LocalScheduler:
 
 
 def _this_module(verb: str, run: RunPaths) -> list[str]:
-    # -P would hide the project; the path is put in front by hand so that any folder will do.
-    code = (
-        "import sys; sys.path.insert(0, sys.argv[1]); "
-        "from harness.scheduling.local import main; main(sys.argv[2:])"
-    )
-    return [sys.executable, "-c", code, str(PROJECT_ROOT), verb, str(run.root)]
+    return own_module("harness.scheduling.local", verb, str(run.root))
 
 
 def run_queue(run: RunPaths) -> None:
@@ -188,33 +184,11 @@ def _cancelled(run: RunPaths, job_id: str, index: int) -> bool:
 
 def _kill_tree(process: subprocess.Popen[bytes]) -> None:
     """TERM, then KILL, for the script and all that it started."""
-    try:
-        family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(True)]
-    except psutil.NoSuchProcess:
-        process.wait()
-        return
-    for member in family:
-        _send(member, signal.SIGTERM)
-    deadline = time.monotonic() + _KILL_AFTER_S
-    # Not psutil.wait_procs: it also waits for dead orphans that nobody has reaped yet.
-    while any(map(_lives, family)) and time.monotonic() < deadline:
-        process.poll()
-        time.sleep(_POLL_S)
-    for member in family:
-        _send(member, signal.SIGKILL)
-    process.wait()
-
-
-def _lives(process: psutil.Process) -> bool:
-    try:
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
-
-
-def _send(process: psutil.Process, number: int) -> None:
+    found = []
     with suppress(psutil.NoSuchProcess):
-        process.send_signal(number)
+        found = [psutil.Process(process.pid), *psutil.Process(process.pid).children(True)]
+    tree.end(lambda: living(found), grace_s=_KILL_AFTER_S, tick=process.poll)
+    process.wait()
 
 
 def task_environment(variables: dict[str, str], job: QueuedJob, index: int) -> dict[str, str]:
@@ -241,9 +215,9 @@ def task_environment(variables: dict[str, str], job: QueuedJob, index: int) -> d
     return variables | {name: str(value) for name, value in slurm.items()} | {"PATH": path}
 
 
-def main(argv: Sequence[str]) -> None:
+def main() -> None:
     """`sbatch RUN_DIR [--dependency=…] [--array=…] SCRIPT` or `run RUN_DIR`."""
-    verb, root, *rest = argv
+    verb, root, *rest = sys.argv[1:]
     run = RunPaths(Path(root))
     if verb == "run":
         run_queue(run)
@@ -252,7 +226,3 @@ def main(argv: Sequence[str]) -> None:
     given = dict(option.removeprefix("--").split("=", 1) for option in options)
     job_id = enqueue(run, Path(script), given.get("dependency", ""), given.get("array", ""))
     print(f"Submitted batch job {job_id}")
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])

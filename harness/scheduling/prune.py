@@ -9,22 +9,17 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from harness.benchmarks.registry import BENCHMARKS
-from harness.config.evaluate import EvalSpec
-from harness.config.load import load_evaluated
 from harness.config.training.train import TrainSpec
 from harness.errors import ResultError
-from harness.plan.plan import Plan
+from harness.plan.facts import RunFacts
 from harness.runs.checkpoints import (
-    complete_checkpoints,
     finish_pruning,
     is_resumable,
     prune_checkpoint,
     prune_optimizer,
-    read_marker,
 )
-from harness.runs.metrics import TaskRecord, flatten, read_metrics, read_task
+from harness.runs.metrics import TaskRecord, flatten, read_metrics
 from harness.runs.paths import RunPaths, checkpoint_name
-from harness.plan.manifest import read_manifest
 
 
 @dataclass(frozen=True)
@@ -72,27 +67,23 @@ def prune_run(run: RunPaths) -> list[str]:
     Safe to call at any time from any job: decided from files, under a lock; when another job
     holds it, that one does the work. Raises ResultError for unreadable files, OSError.
     """
-    spec = load_evaluated(run.spec)
-    if isinstance(spec, EvalSpec):
-        return []  # never ours to delete
-    train = spec.train
-    if train.keep_checkpoints == "all":
-        return []
-    folder = Path(train.output_dir) if train.output_dir else run.checkpoints
+    facts = RunFacts(run)
+    train = facts.train
+    if train is None or train.keep_checkpoints == "all":
+        return []  # a model that we did not train is never ours to delete
     run.train.mkdir(exist_ok=True)
     try:
         with FileLock(run.prune_lock, timeout=0):
-            return _prune(run, train, folder)
+            return _prune(facts, train)
     except Timeout:
         return []
 
 
-def _prune(run: RunPaths, train: TrainSpec, folder: Path) -> list[str]:
-    finish_pruning(folder)
+def _prune(facts: RunFacts, train: TrainSpec) -> list[str]:
+    finish_pruning(facts.checkpoints_dir)
     # In a shared output_dir another run's checkpoints are not ours to judge, nor to delete.
-    marked = {s: path for s, path in complete_checkpoints(folder).items() if _is_ours(path, run)}
-    plan = read_manifest(run).plan
-    evaluated = {s: found for s in marked if (found := _evaluated(run, plan, train, s, marked[s]))}
+    marked = {s: path for s, path in facts.complete.items() if _is_ours(facts, path)}
+    evaluated = {s: found for s in marked if (found := _evaluated(facts, train, s))}
     pruned = [step for step, path in marked.items() if not is_resumable(path)]
     lines = []
     for step in to_prune(train, marked, evaluated, pruned):
@@ -103,27 +94,25 @@ def _prune(run: RunPaths, train: TrainSpec, folder: Path) -> list[str]:
     return lines
 
 
-def _is_ours(checkpoint: Path, run: RunPaths) -> bool:
-    return (read_marker(checkpoint) or {}).get("run") == run.run_id
+def _is_ours(facts: RunFacts, checkpoint: Path) -> bool:
+    return (facts.marker(checkpoint.name) or {}).get("run") == facts.run.run_id
 
 
-def _evaluated(
-    run: RunPaths, plan: Plan, train: TrainSpec, step: int, checkpoint: Path
-) -> Evaluated | None:
+def _evaluated(facts: RunFacts, train: TrainSpec, step: int) -> Evaluated | None:
     """The evaluation of a checkpoint; None when it was never to be evaluated."""
-    cells = [cell for cell in plan.cells if cell.checkpoint == checkpoint_name(step)]
-    marker = read_marker(checkpoint) or {}
+    name, plan = checkpoint_name(step), facts.plan
+    cells, marker = plan.cells_of(name), facts.marker(name) or {}
     if not cells:
         # Training that took more steps than the plan foresaw leaves some that nobody has seen.
         unforeseen = marker.get("planned", True) and step > plan.total_steps
         return Evaluated(final=False) if plan.checkpoints and unforeseen else None
     identity = marker.get("fingerprint")
-    records = [read_task(run.cell(cell.checkpoint, cell.benchmark)) for cell in cells]
+    records = [facts.record(cell.checkpoint, cell.benchmark) for cell in cells]
     if not all(_is_final(record, identity, train) for record in records):
         return Evaluated(final=False)
     if any(record is None or record.state != "ok" for record in records):
         return Evaluated(final=True)
-    return Evaluated(True, _score(run, [c.benchmark for c in cells], checkpoint.name, train))
+    return Evaluated(True, _score(facts.run, [c.benchmark for c in cells], name, train))
 
 
 def _is_final(record: TaskRecord | None, identity: object, train: TrainSpec) -> bool:

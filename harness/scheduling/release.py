@@ -4,46 +4,27 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from harness.config.evaluate import EvalSpec
-from harness.config.load import load_evaluated, load_serve
 from harness.errors import SchedulerError
-from harness.plan.plan import PlannedJob, eval_job_name
-from harness.runs.checkpoints import complete_checkpoints
-from harness.runs.files import utc_now
-from harness.runs.metrics import TaskRecord, read_task, write_task
-from harness.runs.paths import RunPaths, checkpoint_name
-from harness.scheduling.local import LocalScheduler
+from harness.plan.facts import RunFacts
 from harness.plan.manifest import Manifest, read_manifest
+from harness.plan.plan import PlannedJob, eval_job_name
+from harness.runs.metrics import record_missing
+from harness.runs.paths import RunPaths, checkpoint_name
 from harness.scheduling.scheduler import Scheduler
-from harness.scheduling.slurm import SlurmScheduler
+from harness.scheduling.schedulers import scheduler_named
 
 
-def scheduler_of(run: RunPaths, manifest: Manifest) -> Scheduler:
-    """The scheduler that a run was submitted to."""
-    return SlurmScheduler() if manifest.scheduler == "slurm" else LocalScheduler(run)
-
-
-def checkpoints_dir(run: RunPaths) -> Path:
-    """Where the run's training writes checkpoints."""
-    spec = load_evaluated(run.spec)
-    if isinstance(spec, EvalSpec):
-        return spec.checkpoints
-    output_dir = spec.train.output_dir
-    return Path(output_dir) if output_dir else run.checkpoints
-
-
-def release_checkpoint(run_dir: str | Path, step: int) -> bool:
+def release_checkpoint(run: RunPaths, step: int) -> bool:
     """Start the evaluation of a checkpoint while training goes on.
 
     Returns whether there was an array to release. Raises SchedulerError when the scheduler cannot
     be asked from here; nothing is lost then, the dependency resolves when training ends.
     """
-    run = RunPaths(Path(run_dir))
     manifest = read_manifest(run)
     job_id = manifest.job_id(eval_job_name(checkpoint_name(step)))
     if job_id is None:
         return False
-    scheduler_of(run, manifest).release(job_id)
+    scheduler_named(manifest.scheduler, run).release(job_id)
     return True
 
 
@@ -53,12 +34,12 @@ def close_run(run: RunPaths) -> str:
     Cells whose checkpoint was never written are recorded as missing. Returns what was done.
     Raises SchedulerError when the scheduler cannot be asked.
     """
-    manifest = read_manifest(run)
-    scheduler = scheduler_of(run, manifest)
-    waiting = [job for job in manifest.plan.jobs if any(e.job == "train" for e in job.after)]
+    facts = RunFacts(run)
+    scheduler = scheduler_named(facts.manifest.scheduler, run)
+    waiting = [job for job in facts.plan.jobs if any(e.job == "train" for e in job.after)]
     arrays = {job.name: job for job in waiting if job.work == "evaluate"}
-    ids = {name: _submitted_id(manifest, name) for name in arrays}
-    complete = {checkpoint_name(step) for step in complete_checkpoints(checkpoints_dir(run))}
+    ids = {name: _submitted_id(facts.manifest, name) for name in arrays}
+    complete = {checkpoint_name(step) for step in facts.complete}
     released, cancelled = [], []
     for name in _pending(scheduler, ids):
         if arrays[name].tasks[0][0].checkpoint in complete:
@@ -79,22 +60,20 @@ def cancel_run(run: RunPaths) -> list[str]:
 
     Raises SchedulerError when the scheduler cannot be asked.
     """
-    manifest = read_manifest(run)
-    scheduler = scheduler_of(run, manifest)
-    states = scheduler.states(s.id for s in manifest.submissions)
+    facts = RunFacts(run)
+    scheduler = scheduler_named(facts.manifest.scheduler, run)
+    states = scheduler.states(s.id for s in facts.manifest.submissions)
     living = {key.partition("_")[0] for key, state in states.items() if not state.ended}
-    chosen = [s for s in manifest.submissions if s.id in living]
+    chosen = [s for s in facts.manifest.submissions if s.id in living]
     scheduler.cancel(s.id for s in chosen)
-    if manifest.plan.serves:
-        remove_key(run)
+    remove_key(facts)
     return [s.job for s in chosen]
 
 
-def remove_key(run: RunPaths) -> None:
-    """The key file of a server that is no more."""
-    key_file = load_serve(run.spec).key_file
-    if key_file:
-        Path(key_file).unlink(missing_ok=True)
+def remove_key(facts: RunFacts) -> None:
+    """Remove the key file of a server that is no more; nothing for another run."""
+    if facts.plan.serves and facts.served and facts.served.key_file:
+        Path(facts.served.key_file).unlink(missing_ok=True)
 
 
 def _submitted_id(manifest: Manifest, job: str) -> str:
@@ -123,13 +102,5 @@ def _release_if_pending(scheduler: Scheduler, name: str, job_id: str) -> None:
 def _record_missing(run: RunPaths, job: PlannedJob) -> None:
     for task in job.tasks:
         for cell in task:
-            paths = run.cell(cell.checkpoint, cell.benchmark)
-            known = read_task(paths)
-            if known is None or known.state == "missing":
-                now = utc_now()
-                reason = "training ended without this checkpoint"
-                write_task(
-                    paths,
-                    TaskRecord(state="missing", reason=reason, log=str(run.logs("train")),
-                               started=now, ended=now),
-                )  # fmt: skip
+            reason, log = "training ended without this checkpoint", str(run.logs("train"))
+            record_missing(run.cell(cell.checkpoint, cell.benchmark), reason, log)

@@ -16,8 +16,8 @@ from harness.config.load import PROJECT_ROOT
 from harness.config.site import Environment, Site, SlurmOptions
 from harness.errors import UserError
 from harness.plan.plan import Plan, PlannedJob
-from harness.runs.paths import RunPaths
 from harness.processes.environments import pyxis_flags, wrap
+from harness.runs.paths import RunPaths
 
 TEMPLATES = PROJECT_ROOT / "templates" / "sbatch"
 Directive = tuple[str, str | None]

@@ -8,16 +8,16 @@ from dataclasses import dataclass
 
 from filelock import FileLock, Timeout
 
-from harness.config.load import load_site
-from harness.errors import SchedulerError, UserError
+from harness.errors import UserError
+from harness.plan.manifest import Manifest
 from harness.plan.plan import Cell, PlannedJob
-from harness.runs.checkpoints import complete_checkpoints
 from harness.runs.metrics import CellState
 from harness.runs.paths import BASE, RunPaths, checkpoint_name
-from harness.plan.manifest import Manifest, add_submission
-from harness.scheduling.release import checkpoints_dir, scheduler_of
-from harness.scheduling.scheduler import Dependency
-from harness.scheduling.status import CellStatus, RunStatus, is_answered
+from harness.scheduling.cells import CellStatus
+from harness.scheduling.scheduler import RunJob
+from harness.scheduling.schedulers import scheduler_named
+from harness.scheduling.status import RunStatus
+from harness.scheduling.submit import Submittal, submit_jobs, undone
 
 
 @dataclass(frozen=True)
@@ -44,13 +44,14 @@ class RetryPlan:
     """Cells whose checkpoint is gone although training is complete."""
 
 
-def plan_retry(status: RunStatus, checkpoints: set[str]) -> RetryPlan:
-    """What to submit again, of a run whose jobs have ended. Pure.
+def plan_retry(status: RunStatus) -> RetryPlan:
+    """What to submit again, of a run whose jobs have ended.
 
-    `checkpoints` are the names of those that are whole. Training is submitted when its state is
+    Training is submitted when its state is
     not complete; an array waits for it only where its checkpoint is not there yet.
     """
     plan = status.manifest.plan
+    checkpoints = {checkpoint_name(step) for step in status.facts.complete}
     train = "train" in status.jobs and status.train.get("state") != "complete"
     jobs: list[Again] = [Again(plan.job("train"))] if train else []
     states: dict[tuple[str, str], CellStatus] = {
@@ -90,7 +91,7 @@ def _key(cell: Cell) -> tuple[str, str]:
 
 def _only_judging(cell: CellStatus) -> bool:
     """Whether a cell's answers are all there, so that asking its judge again is enough."""
-    return cell.record is not None and cell.state != "stale" and is_answered(cell.record)
+    return cell.record is not None and cell.state != "stale" and cell.record.is_answered
 
 
 def _judging(job: PlannedJob, cells: Sequence[CellStatus], again: Sequence[Again]) -> Again | None:
@@ -147,13 +148,11 @@ def retrying(run: RunPaths) -> Iterator[None]:
         raise UserError(f"{run.root}: another retry of this run is under way") from None
 
 
-def marked_checkpoints(run: RunPaths) -> set[str]:
-    """Names of the run's whole checkpoints."""
-    return {checkpoint_name(step) for step in complete_checkpoints(checkpoints_dir(run))}
-
-
 def submit_again(
-    status: RunStatus, plan: RetryPlan, report: Callable[[str], None] = lambda line: None
+    status: RunStatus,
+    plan: RetryPlan,
+    run_job: RunJob,
+    report: Callable[[str], None] = lambda line: None,
 ) -> None:
     """Submit the jobs of a retry, with the scripts that the run folder holds.
 
@@ -161,24 +160,15 @@ def submit_again(
     """
     if not plan.jobs:
         return
-    run, manifest = status.run, status.manifest
-    site = load_site(run.site)
-    scheduler = scheduler_of(run, manifest)
-    ids: dict[str, str] = {}
-    try:
-        for again in plan.jobs:
-            name = again.job.name
-            script = run.script(name).read_text(encoding="utf-8")
-            after = [Dependency(condition, ids[job]) for condition, job in again.after]
-            ids[name] = scheduler.submit(run, again.job, script, after, site, again.tasks)
-            add_submission(run, name, ids[name], again.tasks)
-            report(f"{name}: job {ids[name]}")
+    run, site = status.run, status.facts.site
+    scheduler = scheduler_named(status.manifest.scheduler, run)
+    with undone(scheduler) as ids:
+        jobs = [
+            Submittal(a.job, run.script(a.job.name).read_text(encoding="utf-8"), a.after, a.tasks)
+            for a in plan.jobs
+        ]
+        submit_jobs(run, site, scheduler, jobs, run_job, ids, report)
         scheduler.start(run, site)
-    except BaseException as error:
-        scheduler.cancel(ids.values())
-        if isinstance(error, (SchedulerError, OSError)):
-            raise UserError(f"{error}\nNothing is left submitted.") from None
-        raise
 
 
 def describe(plan: RetryPlan, manifest: Manifest, train: Mapping[str, object]) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -10,6 +10,8 @@ from harness.config.site import Site
 from harness.plan.plan import PlannedJob
 from harness.runs.paths import RunPaths
 
+RunJob = Callable[[str, str, int], str]
+"""harness/entry.py's `run_job`: (run folder, job, task) -> how it ended."""
 Phase = Literal["pending", "running", "completed", "failed", "cancelled", "unknown"]
 
 
@@ -50,11 +52,12 @@ class Scheduler(Protocol):
         script: str,
         after: Sequence[Dependency],
         site: Site,
+        run_job: RunJob,
         tasks: Sequence[int] = (),
     ) -> str:
         """Submit a rendered script, of an array only `tasks` where some are named.
 
-        Returns the job id. Raises SchedulerError.
+        The job calls `run_job`. Returns its id. Raises SchedulerError.
         """
 
     def start(self, run: RunPaths, site: Site) -> None:

@@ -11,47 +11,31 @@ from pathlib import Path
 from typing import Any
 
 from harness.config.serve import ServeSpec
-from harness.config.site import Site
 from harness.errors import SchedulerError, ServerError, UserError
-from harness.plan.plan import serve_plan
+from harness.plan.facts import RunFacts
 from harness.runs.files import read_json
-from harness.runs.paths import RunPaths, key_file, new_run_id
-from harness.plan.manifest import read_manifest
-from harness.scheduling.release import cancel_run, remove_key, scheduler_of
-from harness.scheduling.render import Place, render
-from harness.scheduling.scheduler import JobState, Scheduler
-from harness.scheduling.submit import SchedulerName, Staged, submit
+from harness.runs.paths import RunPaths
+from harness.scheduling.release import cancel_run, remove_key
+from harness.scheduling.scheduler import JobState, RunJob, Scheduler
+from harness.scheduling.schedulers import scheduler_named
+from harness.scheduling.stage import Staged
+from harness.scheduling.submit import submit
 
 JOB = "serve"
 POLL_S = 0.5
 ASK_S = {"local": 1.0, "slurm": 5.0}
 """Seconds between questions to the scheduler."""
 STOP_S = 90.0
-WITHOUT_KEY = ("transformers",)
 
 
-def stage_serve(spec: ServeSpec, site: Site, scheduler: SchedulerName) -> Staged:
-    """Plan and render; nothing is written. The key's file is named, not made."""
-    run = RunPaths(Path(site.runs_dir) / spec.name / new_run_id())
-    mounts = [spec.model, *spec.lora_adapters.values(), *filter(None, [spec.chat_template])]
-    if spec.server.engine not in WITHOUT_KEY:
-        path = key_file(run.run_id)
-        spec = spec.model_copy(update={"key_file": str(path)})
-        mounts.append(str(path.parent))
-    plan = serve_plan(spec, site)
-    place = Place(run, mounts=tuple(mounts))
-    scripts = {job.name: render(job, plan, site, place) for job in plan.jobs}
-    return Staged(spec, site, scheduler, plan, run, scripts)
-
-
-def submit_serve(staged: Staged, report: Callable[[str], None]) -> RunPaths:
+def submit_serve(staged: Staged, run_job: RunJob, report: Callable[[str], None]) -> RunPaths:
     """Make the key, then submit. What fails leaves neither job, folder nor key. Raises UserError."""
     assert isinstance(staged.spec, ServeSpec)
     path = Path(staged.spec.key_file) if staged.spec.key_file else None
     try:
         if path:
             write_key(path)
-        return submit(staged, report)
+        return submit(staged, run_job, report)
     except BaseException as error:
         if path:
             path.unlink(missing_ok=True)
@@ -79,6 +63,8 @@ class Follower:
 
     run: RunPaths
     report: Callable[[str], None]
+    _facts: RunFacts = field(init=False)
+    _engine: str = field(init=False)
     _scheduler: Scheduler = field(init=False)
     _job_id: str = field(init=False)
     _asked: float = -1e9
@@ -87,9 +73,11 @@ class Follower:
     _read: int = 0
 
     def __post_init__(self) -> None:
-        manifest = read_manifest(self.run)
-        self._scheduler = scheduler_of(self.run, manifest)
-        self._job_id = manifest.job_id(JOB) or "?"
+        self._facts = RunFacts(self.run)
+        self._scheduler = scheduler_named(self._facts.manifest.scheduler, self.run)
+        self._job_id = self._facts.manifest.job_id(JOB) or "?"
+        served = self._facts.served
+        self._engine = served.server.engine if served else ""
 
     def until_ready(self) -> dict[str, Any]:
         """The state once ready. Raises ServerError when the job ends before."""
@@ -142,18 +130,12 @@ class Follower:
                 whole = file.read().rpartition(b"\n")[0]
             self._read += len(whole) + 1 if whole else 0
             for line in whole.decode("utf-8", "replace").splitlines():
-                if line.startswith(f"{_engine(self.run)} ("):
+                if line.startswith(f"{self._engine} ("):
                     self.report(line)
 
     def _failure(self) -> ServerError:
-        remove_key(self.run)
+        remove_key(self._facts)
         state = serve_state(self.run)
         if state.get("state") in ("failed", "stopped"):
             return ServerError(str(state.get("reason")))
         return ServerError(f"job {self._job_id} ended ({self._job})", self.run.logs(JOB))
-
-
-def _engine(run: RunPaths) -> str:
-    from harness.config.load import load_serve
-
-    return load_serve(run.spec).server.engine

@@ -14,10 +14,10 @@ from typing import Literal
 from harness.config.site import Site
 from harness.errors import CommandError, SchedulerError
 from harness.plan.plan import PlannedJob
-from harness.runs.paths import RunPaths
 from harness.processes.environments import job_environment
-from harness.scheduling.scheduler import Dependency, JobState, Phase, sbatch_options
 from harness.processes.shell import call
+from harness.runs.paths import RunPaths
+from harness.scheduling.scheduler import Dependency, JobState, Phase, RunJob, sbatch_options
 
 SQUEUE_FORMAT = "%i|%T|%r"
 SACCT_FIELDS = "JobID,State,ExitCode"
@@ -66,9 +66,9 @@ class SlurmScheduler:
         script: str,
         after: Sequence[Dependency],
         site: Site,
+        run_job: RunJob,
         tasks: Sequence[int] = (),
     ) -> str:
-        from harness.entry import run_job
         from harness.scheduling.executor import RenderedExecutor
 
         try:
@@ -133,7 +133,7 @@ class SlurmScheduler:
 
 
 def calls(run: RunPaths, job: PlannedJob, tasks: Sequence[int] = ()) -> list[tuple[str, str, int]]:
-    """Arguments of `harness.entry.run_job` for each task of a job: plain strings."""
+    """Arguments of `run_job` for each task of a job: plain strings and a number."""
     return [(str(run.root), job.name, index) for index in task_indices(job, tasks) or (0,)]
 
 

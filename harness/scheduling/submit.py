@@ -1,127 +1,115 @@
-"""Plan -> run folder -> jobs. A dry run is the same path, one step short."""
+"""Staged -> run folder -> jobs. A dry run is the same path, one step short.
+
+What submits jobs does it by `submit_jobs`, what undoes it by `undo`: submit, eval, serve and retry.
+"""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import yaml
 
 from harness.benchmarks.prepare import is_prepared, prepare
 from harness.benchmarks.registry import BENCHMARKS
-from harness.config.evaluate import EvalSpec
 from harness.config.load import PROJECT_ROOT
-from harness.config.serve import ServeSpec
 from harness.config.site import Site
-from harness.config.spec import Spec
 from harness.errors import HarnessError, SchedulerError, UserError
-from harness.plan.plan import Plan, build_plan, eval_plan
+from harness.plan.manifest import Manifest, add_submission, describe_environment, write_manifest
+from harness.plan.plan import PlannedJob
 from harness.runs.files import utc_now, write_text
-from harness.runs.paths import RunPaths, link_latest, new_run_id
-from harness.scheduling import slurm
-from harness.scheduling.local import LocalScheduler
-from harness.plan.manifest import (
-    Manifest,
-    add_submission,
-    describe_environment,
-    write_manifest,
-)
-from harness.scheduling.render import Place, quote, render
-from harness.scheduling.scheduler import Dependency, Scheduler, sbatch_options
+from harness.runs.paths import RunPaths, link_latest
+from harness.scheduling.render import quote
+from harness.scheduling.scheduler import Dependency, RunJob, Scheduler, sbatch_options
+from harness.scheduling.schedulers import scheduler_named
+from harness.scheduling.stage import Staged
 
-SchedulerName = Literal["slurm", "local"]
-
-
-def choose_scheduler(site: Site) -> SchedulerName:
-    """`auto` takes Slurm where sbatch is found. Raises UserError when slurm is asked for in vain."""
-    if site.scheduler == "slurm" and not slurm.is_available():
-        raise UserError(
-            "site: scheduler: slurm is asked for, but there is no sbatch on this machine's PATH\n"
-            "Submit from a login node, or run here with --set-site scheduler=local"
-        )
-    if site.scheduler == "auto":
-        return "slurm" if slurm.is_available() else "local"
-    return site.scheduler
+Report = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Staged:
-    """Everything that a submission would do."""
+class Submittal:
+    """One job to submit, and how it hangs on those before it."""
 
-    spec: Spec | ServeSpec | EvalSpec
-    site: Site
-    scheduler: SchedulerName
-    plan: Plan
-    run: RunPaths
-    scripts: dict[str, str]
-    """By job name."""
-
-
-def stage(spec: Spec, site: Site, scheduler: SchedulerName, rows: int | None) -> Staged:
-    """Plan and render, of a resolved spec and site; nothing is written."""
-    plan = build_plan(spec, site, rows)
-    run = RunPaths(Path(site.runs_dir) / spec.name / new_run_id())
-    place = Place(run, mounts=_mounts(spec, site))
-    scripts = {job.name: render(job, plan, site, place) for job in plan.jobs}
-    return Staged(spec, site, scheduler, plan, run, scripts)
+    job: PlannedJob
+    script: str
+    after: Sequence[tuple[str, str]] = ()
+    """Condition and name of jobs submitted before it."""
+    tasks: tuple[int, ...] = ()
+    """Which of an array's tasks; empty: all, or a job that is no array."""
 
 
-def stage_eval(spec: EvalSpec, site: Site, scheduler: SchedulerName) -> Staged:
-    """The same for one model that is evaluated as it is."""
-    plan = eval_plan(spec, site)
-    run = RunPaths(Path(site.runs_dir) / spec.name / new_run_id())
-    paths = (spec.model, site.benchmarks_dir, spec.chat_template)
-    place = Place(run, mounts=tuple(p for p in paths if p and p.startswith("/")))
-    scripts = {job.name: render(job, plan, site, place) for job in plan.jobs}
-    return Staged(spec, site, scheduler, plan, run, scripts)
-
-
-def _mounts(spec: Spec, site: Site) -> tuple[str, ...]:
-    train = spec.train
-    paths = [train.dataset_name, site.benchmarks_dir, train.output_dir, train.model_name]
-    judge = spec.evaluation and spec.evaluation.judge and spec.evaluation.judge.serve
-    paths.append(judge.model if judge else None)
-    return tuple(p for p in paths if p and p.startswith("/"))
-
-
-def submit(staged: Staged, report: Callable[[str], None] = lambda line: None) -> RunPaths:
+def submit(staged: Staged, run_job: RunJob, report: Report = lambda line: None) -> RunPaths:
     """Write the run folder whole, then submit every job of the plan.
 
     When a submission is refused, what was submitted is cancelled and the folder is removed.
     Raises UserError then, or when the folder cannot be written.
     """
+    run = staged.run
     prepare_generated(staged)
     try:
         write_run_folder(staged)
     except OSError as error:
-        shutil.rmtree(staged.run.root, ignore_errors=True)
-        raise UserError(f"{staged.run.root}: the run folder cannot be written: {error}") from None
-    scheduler: Scheduler = (
-        slurm.SlurmScheduler() if staged.scheduler == "slurm" else LocalScheduler(staged.run)
-    )
+        shutil.rmtree(run.root, ignore_errors=True)
+        raise UserError(f"{run.root}: the run folder cannot be written: {error}") from None
+    jobs = [
+        Submittal(job, staged.scripts[job.name], [(e.condition, e.job) for e in job.after])
+        for job in staged.plan.jobs
+    ]
+    scheduler = scheduler_named(staged.scheduler, run)
+    with undone(scheduler, lambda: shutil.rmtree(run.root, ignore_errors=True)) as ids:
+        submit_jobs(run, staged.site, scheduler, jobs, run_job, ids, report)
+        _write_commands(staged, ids)
+        link_latest(run.root)
+        scheduler.start(run, staged.site)
+    return run
+
+
+def submit_jobs(
+    run: RunPaths,
+    site: Site,
+    scheduler: Scheduler,
+    jobs: Sequence[Submittal],
+    run_job: RunJob,
+    ids: dict[str, str],
+    report: Report,
+) -> None:
+    """Submit in order; each id goes into `ids` and the manifest as soon as it is known.
+
+    Raises SchedulerError when one is refused.
+    """
+    for each in jobs:
+        name = each.job.name
+        after = [Dependency(condition, ids[job]) for condition, job in each.after]
+        ids[name] = scheduler.submit(run, each.job, each.script, after, site, run_job, each.tasks)
+        add_submission(run, name, ids[name], each.tasks)
+        report(f"{name}: job {ids[name]}")
+
+
+@contextmanager
+def undone(
+    scheduler: Scheduler, then: Callable[[], object] = lambda: None
+) -> Iterator[dict[str, str]]:
+    """Jobs submitted inside (name -> id) are cancelled when anything goes wrong there.
+
+    `then` is called once they are. Raises UserError for a refusal, SchedulerError where jobs could
+    not be cancelled again; it names them.
+    """
     ids: dict[str, str] = {}
     try:
-        for job in staged.plan.jobs:
-            after = [Dependency(e.condition, ids[e.job]) for e in job.after]
-            script = staged.scripts[job.name]
-            ids[job.name] = scheduler.submit(staged.run, job, script, after, staged.site)
-            add_submission(staged.run, job.name, ids[job.name])
-            report(f"{job.name}: job {ids[job.name]}")
-        _write_commands(staged, ids)
-        link_latest(staged.run.root)
-        scheduler.start(staged.run, staged.site)
+        yield ids
     except BaseException as error:
-        _undo(scheduler, ids, staged.run)
-        if isinstance(error, SchedulerError):
+        _cancel(scheduler, ids)
+        then()
+        if isinstance(error, SchedulerError | OSError):
             raise UserError(f"{error}\nNothing is left submitted.") from None
         raise
-    return staged.run
 
 
-def _undo(scheduler: Scheduler, ids: dict[str, str], run: RunPaths) -> None:
+def _cancel(scheduler: Scheduler, ids: Mapping[str, str]) -> None:
     try:
         scheduler.cancel(ids.values())
     except HarnessError as error:
@@ -129,7 +117,6 @@ def _undo(scheduler: Scheduler, ids: dict[str, str], run: RunPaths) -> None:
             f"{len(ids)} jobs were submitted and could not be cancelled again: "
             f"{', '.join(ids.values())} ({error})"
         ) from None
-    shutil.rmtree(run.root, ignore_errors=True)
 
 
 def prepare_generated(staged: Staged) -> None:
@@ -170,7 +157,7 @@ def _yaml(value: object) -> str:
     return yaml.safe_dump(value, sort_keys=False, allow_unicode=True)
 
 
-def _write_commands(staged: Staged, ids: dict[str, str]) -> None:
+def _write_commands(staged: Staged, ids: Mapping[str, str]) -> None:
     """commands.sh: what was submitted, and how to do each job's work again by hand."""
     lines = [
         "#!/bin/bash",
@@ -183,7 +170,5 @@ def _write_commands(staged: Staged, ids: dict[str, str]) -> None:
         command = ["sbatch", *sbatch_options(after), str(staged.run.script(job.name))]
         lines.append(f"\n# job {ids[job.name]}: {' '.join(quote(word) for word in command)}")
         for index in range(max(len(job.tasks), 1)):
-            lines.append(
-                f"# python -m harness.entry {quote(staged.run.root)} {job.name} {index}"
-            )
+            lines.append(f"# python -m harness.entry {quote(staged.run.root)} {job.name} {index}")
     write_text(staged.run.commands, "\n".join(lines) + "\n", mode=0o755)

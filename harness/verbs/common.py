@@ -15,7 +15,7 @@ from harness.verbs.screen import count_levels, print_dry_run, print_table
 if TYPE_CHECKING:
     from harness.config.site import Site
     from harness.preflight.findings import Finding
-    from harness.scheduling.submit import Staged
+    from harness.scheduling.stage import Staged
 
 
 def load_site(site: str | None, overrides: list[str] | None) -> Site:
@@ -83,7 +83,7 @@ def approve(
 def local_model(word: str) -> Path:
     """The folder of a model: a path, or an id in the Hub's cache. Raises UserError."""
     from harness.config.load import expand
-    from harness.preflight.training.model import cached_snapshot
+    from harness.runs.models import cached_snapshot
 
     folder = expand(word, "MODEL")
     found = folder if folder.is_dir() else cached_snapshot(word)

@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 
 from harness.errors import UserError
-from harness.verbs.options import AsJson, SetSite, SiteFile
 from harness.verbs.common import load_site, say
+from harness.verbs.options import AsJson, SetSite, SiteFile
 
 data_app = typer.Typer(
     help="Datasets to train on.",
@@ -65,10 +65,10 @@ def prepare(
             print(f"{word}: {prepare_own(Path(word), folder, force)}", flush=True)
         elif word.startswith("nemo-skills."):
             from harness.compute.evaluate.evaluators.nemo_skills import prepare_data
-            from harness.compute.serve.launch import wrapper
+            from harness.processes.environments import role_wrapper
 
             task = parse(word, "prepare").name.partition(".")[2]
-            count = prepare_data(task, folder, wrapper(resolved, "nemo-skills", []))
+            count = prepare_data(task, folder, role_wrapper(resolved, "nemo-skills", []))
             print(f"{word}: {count} items, kept by NeMo-Skills", flush=True)
         else:
             name = parse(word, "prepare").name

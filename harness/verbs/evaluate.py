@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from harness.config.engines import shown_names
 from harness.errors import UserError
-from harness.verbs.options import AsJson, Poll, SetSite, SiteFile
 from harness.verbs.common import approve, follow_run, load_site, local_model, say
+from harness.verbs.options import AsJson, Poll, SetSite, SiteFile
 
 if TYPE_CHECKING:
     from harness.config.evaluate import EvalSpec
@@ -22,7 +23,7 @@ Text = str | None
 def evaluate(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="A checkpoint, a model's folder, or an id in the Hub's cache.")],
     benchmarks: Annotated[str, typer.Option("--benchmarks", "-b", help="Names, with commas: ifeval,gsm8k:4.")],
-    engine: Annotated[Text, typer.Option("--engine", help="vllm (default), sglang, transformers.")] = None,
+    engine: Annotated[Text, typer.Option("--engine", help=f"{shown_names()}.")] = None,
     server_address: Annotated[Text, typer.Option("--server-address", metavar="URL", help="Ask this running server (http://host:port/v1).")] = None,
     server_model: Annotated[Text, typer.Option("--model", metavar="NAME", help="With --server-address: its name of the model (default MODEL).")] = None,
     api_key_env: Annotated[Text, typer.Option("--api-key-env", metavar="VARIABLE", help="With --server-address: the variable that holds its key.")] = None,
@@ -43,9 +44,11 @@ def evaluate(
     Examples: python -m harness eval runs/qwen3/latest/checkpoints/checkpoint-500 -b ifeval,gsm8k
               python -m harness eval qwen3 -b gsm8k --server-address http://127.0.0.1:8000/v1
     """
-    from harness.preflight.evaluation.standalone import check_eval
+    from harness.entry import run_job
     from harness.preflight.cluster.slurm import check_slurm
-    from harness.scheduling.submit import choose_scheduler, stage_eval, submit
+    from harness.preflight.evaluation.standalone import check_eval
+    from harness.scheduling.stage import choose_scheduler, stage_eval
+    from harness.scheduling.submit import submit
 
     here = local or server_address is not None  # a running server is reached from here
     resolved = load_site(site, [*(site_overrides or ()), *(["scheduler=local"] if here else ())])
@@ -66,7 +69,7 @@ def evaluate(
     staged = stage_eval(spec, resolved, scheduler)
     findings = [*check_eval(spec, resolved, scheduler), *check_slurm(staged)]
     approve(staged, findings, dry_run, as_json, no_check)
-    run = submit(staged, report=say)
+    run = submit(staged, run_job, report=say)
     say(f"run {run.name}/{run.run_id} ({scheduler}): {run.root}")
     if detach and as_json:
         print(json.dumps({"run": str(run.root), "scheduler": scheduler}))

@@ -9,9 +9,9 @@ from typing import Annotated
 import typer
 
 from harness.errors import UserError
+from harness.verbs.common import load_site, runs_dir_of, say
 from harness.verbs.options import AsJson, SetSite, SiteFile
 from harness.verbs.screen import print_table
-from harness.verbs.common import load_site, runs_dir_of, say
 
 
 def collect(

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.errors import HarnessError, UserError
+from harness.verbs.common import approve, follow_run, load_site, runs_dir_of, say
 from harness.verbs.options import AsJson, Poll, RunWord, Set, SetSite, SiteFile, SpecFile, Wait
 from harness.verbs.screen import count_levels, print_status, status_json
-from harness.verbs.common import approve, follow_run, load_site, runs_dir_of, say
 
 if TYPE_CHECKING:
     from harness.preflight.findings import Finding
-    from harness.scheduling.submit import Staged
+    from harness.scheduling.stage import Staged
 
 
 def submit(
@@ -36,11 +36,12 @@ def submit(
 
     Example: python -m harness submit sft.yaml --set train.max_steps=1000 --dry-run
     """
+    from harness.entry import run_job
     from harness.scheduling.submit import submit as submit_staged
 
     staged, findings = _stage(spec, overrides, site, site_overrides, no_check)
     approve(staged, findings, dry_run, as_json)
-    run = submit_staged(staged, report=say)
+    run = submit_staged(staged, run_job, report=say)
     if as_json and not wait:
         print(json.dumps({"run": str(run.root), "scheduler": staged.scheduler}))
         return
@@ -120,6 +121,7 @@ def retry(
 
     Example: python -m harness retry 20260131-120000-abcd --dry-run
     """
+    from harness.entry import run_job
     from harness.preflight.evaluation.judge import check_key
     from harness.runs.paths import find_run
     from harness.scheduling import retry as again
@@ -130,13 +132,13 @@ def retry(
     with again.retrying(found):
         state = run_status(found)
         again.check_ended(state, forgotten)
-        plan = again.plan_retry(state, again.marked_checkpoints(found))
+        plan = again.plan_retry(state)
         lines = again.describe(plan, state.manifest, state.train)
         for line in lines:
             show(line)
         if not dry_run:
-            check_key(found, [a.job for a in plan.jobs])
-            again.submit_again(state, plan, report=say)
+            check_key(state.facts, [a.job for a in plan.jobs])
+            again.submit_again(state, plan, run_job, report=say)
     if as_json and not wait:
         jobs = {a.job.name: list(a.tasks) for a in plan.jobs}
         print(json.dumps({"run": str(found.root), "jobs": jobs, "submitted": not dry_run}))
@@ -175,7 +177,7 @@ def _stage(
     from harness.config.load import find_spec, load_spec
     from harness.preflight.check import check, resolve_spec, unchecked
     from harness.preflight.cluster.slurm import check_slurm
-    from harness.scheduling.submit import choose_scheduler, stage
+    from harness.scheduling.stage import choose_scheduler, stage
 
     spec = resolve_spec(load_spec(find_spec(word), overrides or ()))
     resolved = load_site(site, site_overrides)

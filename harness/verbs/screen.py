@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from harness.preflight.rows.inspect import Inspection
     from harness.results.table import Table
     from harness.runs.paths import RunPaths
+    from harness.scheduling.stage import Staged
     from harness.scheduling.status import RunStatus
-    from harness.scheduling.submit import Staged
 
 
 def print_dry_run(staged: Staged, findings: Sequence[Finding], as_json: bool) -> None:
@@ -65,11 +65,8 @@ def print_status(state: RunStatus) -> None:
         print(f"  server: {'gone' if gone else said['state']}{f': {detail}' if detail else ''}")
 
 
-def print_server(run: RunPaths, state: dict[str, Any], as_json: bool) -> None:
-    """How to reach a server of its own that is ready."""
-    from harness.config.load import load_serve
-
-    key_file = load_serve(run.spec).key_file
+def print_server(run: RunPaths, key_file: str | None, state: dict[str, Any], as_json: bool) -> None:
+    """How to reach a server of its own that is ready; the file that holds its key, if it has one."""
     url, node, model = state["base_url"], state["node"], state["model"]
     if as_json:
         keys = ("base_url", "node", "model", "job_id", "authenticated", "loopback")

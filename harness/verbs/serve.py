@@ -9,17 +9,18 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
+from harness.config.engines import CPU_ENGINE, shown_defaults, shown_names
 from harness.errors import SchedulerError, UserError
+from harness.verbs.common import approve, load_site, local_model, say
 from harness.verbs.options import AsJson, SetSite, SiteFile
 from harness.verbs.screen import print_server
-from harness.verbs.common import approve, load_site, local_model, say
 
 if TYPE_CHECKING:
     from harness.config.serve import ServeSpec
     from harness.config.site import Site
     from harness.preflight.findings import Finding
     from harness.runs.paths import RunPaths
-    from harness.scheduling.submit import SchedulerName, Staged
+    from harness.scheduling.stage import SchedulerName, Staged
 
 Text = str | None
 Number = int | None
@@ -27,9 +28,9 @@ Number = int | None
 
 def serve(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="A folder, or an id in the Hub's cache.")],
-    engine: Annotated[Text, typer.Option("--engine", help="vllm (default), sglang, transformers.")] = None,
-    tensor_parallel: Annotated[Number, typer.Option("--tensor-parallel", help="Default: vllm 8, else 1.")] = None,
-    data_parallel: Annotated[Number, typer.Option("--data-parallel", help="Default: sglang 4, else 1.")] = None,
+    engine: Annotated[Text, typer.Option("--engine", help=f"{shown_names()}.")] = None,
+    tensor_parallel: Annotated[Number, typer.Option("--tensor-parallel", help=f"Default: {shown_defaults('tensor_parallel', 1)}.")] = None,
+    data_parallel: Annotated[Number, typer.Option("--data-parallel", help=f"Default: {shown_defaults('data_parallel', 1)}.")] = None,
     gpus: Annotated[Number, typer.Option("--gpus", help="Default: the product of the two.")] = None,
     max_model_len: Annotated[Number, typer.Option("--max-model-len", help="Default 32768, or the model's limit.")] = None,
     port: Annotated[Number, typer.Option("--port", help="Preferred port; taken when free.")] = None,
@@ -55,7 +56,7 @@ def serve(
     Examples: python -m harness serve runs/qwen3/latest/checkpoints/checkpoint-500 --time 2:00:00
               python -m harness serve MODEL --engine transformers --local
     """
-    from harness.scheduling.submit import choose_scheduler
+    from harness.scheduling.stage import choose_scheduler
 
     resolved = load_site(site, [*(site_overrides or ()), *(["scheduler=local"] if local else ())])
     scheduler = choose_scheduler(resolved)
@@ -95,9 +96,9 @@ def _choose_engine(server: dict[str, Any], scheduler: str) -> None:
     from harness.preflight.cluster.machine import has_gpu
 
     if "engine" not in server and scheduler == "local" and not has_gpu():
-        say("no GPU here: engine transformers, on CPU")
-        server["engine"] = "transformers"
-    if server.get("engine") == "transformers" and scheduler == "local" and not has_gpu():
+        say(f"no GPU here: engine {CPU_ENGINE}, on CPU")
+        server["engine"] = CPU_ENGINE
+    if server.get("engine") == CPU_ENGINE and scheduler == "local" and not has_gpu():
         server.setdefault("gpus", 0)
 
 
@@ -129,10 +130,10 @@ def _spec(
 def _stage(
     spec: ServeSpec, site: Site, scheduler: SchedulerName
 ) -> tuple[Staged, tuple[Finding, ...]]:
-    from harness.preflight.evaluation.serving import check_serve
     from harness.preflight.cluster.slurm import check_slurm
+    from harness.preflight.evaluation.serving import check_serve
     from harness.runs.checkpoints import fingerprint
-    from harness.scheduling.serving import stage_serve
+    from harness.scheduling.stage import stage_serve
 
     findings = check_serve(spec, scheduler)
     if not findings or all(f.level != "error" for f in findings):
@@ -145,16 +146,17 @@ def _stage(
 
 def _run(staged: Staged, detach: bool, as_json: bool) -> None:
     """Submit, show when ready, stay until the end. Whatever goes wrong before cancels the job."""
+    from harness.entry import run_job
     from harness.scheduling.serving import Follower, submit_serve
 
     for number in (signal.SIGTERM, signal.SIGHUP):  # a closed terminal is a ctrl-C too
         if signal.getsignal(number) != signal.SIG_IGN:  # as nohup sets it
             signal.signal(number, _interrupt)
-    run = submit_serve(staged, say)
+    run = submit_serve(staged, run_job, say)
     follower = Follower(run, say)
     try:
         state = follower.until_ready()
-        print_server(run, state, as_json)
+        print_server(run, _key_file(staged), state, as_json)
         if detach:
             return
         say("ctrl-C stops it")
@@ -166,6 +168,12 @@ def _run(staged: Staged, detach: bool, as_json: bool) -> None:
             _stop(run, follower)
         raise
     say("the server has stopped")
+
+
+def _key_file(staged: Staged) -> str | None:
+    from harness.config.serve import ServeSpec
+
+    return staged.spec.key_file if isinstance(staged.spec, ServeSpec) else None
 
 
 def _stop(run: RunPaths, follower: Any) -> None:

@@ -16,7 +16,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from harness.compute.evaluate.graders import GRADERS
+from harness.compute.evaluate.graders import grader_of
 from harness.compute.evaluate.graders.ground_truth import prepare_ground_truth
 from tests.support import shared_data
 
@@ -39,7 +39,7 @@ def main(times: int = 3, workers: int = 2) -> None:
             items = [{"id": task["task_id"]} for task in tasks]
             # EvalPlus' solutions go on where the prompt ends; whole, they are a program.
             answers = [task["prompt"] + task["canonical_solution"] for task in tasks]
-            grader = GRADERS[f"code:{name}"](ground_truth=truth)
+            grader = grader_of(f"code:{name}", ground_truth=truth)
             for number in range(times):
                 began = time.monotonic()
                 grades = grader.grade(items, answers, workers=workers)

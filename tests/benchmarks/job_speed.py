@@ -21,8 +21,9 @@ from typing import Any
 
 import yaml
 
-from harness.compute.train.launch import Node, accelerate_config, script_arguments
+from harness.compute.train.launch import Node, accelerate_config
 from harness.config.load import PROJECT_ROOT
+from harness.config.training.script import script_arguments
 from harness.config.training.sft_fields import SFT_FIELDS
 from harness.config.training.train import TrainSpec
 from harness.runs.files import write_json

@@ -22,7 +22,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.support import ROOT
 
 
 async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, size: int) -> None:

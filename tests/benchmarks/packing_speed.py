@@ -28,9 +28,9 @@ from transformers import TrainerCallback
 from harness.compute.train.arguments import parse
 from harness.compute.train.trainer import CheckpointingTrainer
 from tests.benchmarks.job_speed import make_model
-from tests.support import shared_data
+from tests.support import ROOT, shared_data
 
-TEMPLATE = Path(__file__).parents[2] / "templates" / "chat" / "qwen3_nonthinking.jinja"
+TEMPLATE = ROOT / "templates" / "chat" / "qwen3_nonthinking.jinja"
 BATCH, WARM_UP = 4, 1
 MAX_LENGTH = 1024
 

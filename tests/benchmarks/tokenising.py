@@ -21,11 +21,12 @@ from types import SimpleNamespace
 import datasets
 from trl import SFTTrainer
 
-from harness.compute.train.rows import tokenise
 from harness.compute.train.arguments import parse
+from harness.compute.train.rows import tokenise
+from tests.support import ROOT
 from tests.tiny_model import make_tiny_tokenizer
 
-TEMPLATE = Path(__file__).parents[2] / "templates" / "chat" / "qwen3.jinja"
+TEMPLATE = ROOT / "templates" / "chat" / "qwen3.jinja"
 PLAIN = "TRL's own, 1 process"
 
 

@@ -13,9 +13,10 @@ from typing import Any
 
 import pyarrow as pa
 
+from tests.support import ROOT
 from tests.tiny_model import make_tiny_tokenizer
 
-TEMPLATES = Path(__file__).parents[2] / "templates" / "chat"
+TEMPLATES = ROOT / "templates" / "chat"
 MARKED = (TEMPLATES / "chatml.jinja").read_text(encoding="utf-8")
 MESSAGE = pa.struct([("role", pa.string()), ("content", pa.string())])
 MESSAGES = pa.list_(MESSAGE)

@@ -8,15 +8,16 @@ from typing import Any
 
 import pytest
 
+from harness.chats.dataset import read_saved_dataset
+from harness.chats.template import own_template
 from harness.config.site import Environment, Site
 from harness.config.spec import Spec
 from harness.errors import UserError
 from harness.preflight.check import check, resolve_spec
-from harness.chats.dataset import read_saved_dataset
-from harness.preflight.findings import Finding
 from harness.preflight.cluster.machine import has_gpu
+from harness.preflight.findings import Finding
+from harness.preflight.rows.template import check_own_template, check_template
 from harness.preflight.training.model import check_model
-from harness.preflight.rows.template import check_own_template, check_template, own_template
 from tests.preflight.support import MARKED, model, saved_dataset
 
 

@@ -12,7 +12,7 @@ from harness.runs.files import read_json, write_json, write_text
 from harness.runs.paths import RUN_ID, RunPaths, checkpoint_step, find_run, link_latest, new_run_id
 
 
-def model_folder(path: Path, weights: bytes = b"w" * 10) -> Path:
+def find_model(path: Path, weights: bytes = b"w" * 10) -> Path:
     path.mkdir(parents=True)
     (path / "config.json").write_text("{}")
     (path / "model.safetensors").write_bytes(weights)
@@ -38,8 +38,8 @@ def test_an_unreadable_file_is_an_error_and_not_empty(tmp_path: Path) -> None:
 
 def test_only_marked_checkpoints_count(tmp_path: Path) -> None:
     for step in (20, 3, 100):
-        model_folder(tmp_path / f"checkpoint-{step}")
-    model_folder(tmp_path / "checkpoint-x")
+        find_model(tmp_path / f"checkpoint-{step}")
+    find_model(tmp_path / "checkpoint-x")
     mark_complete(tmp_path / "checkpoint-100", world_size=2)
     mark_complete(tmp_path / "checkpoint-3")
     assert list(complete_checkpoints(tmp_path)) == [3, 100]
@@ -49,7 +49,7 @@ def test_only_marked_checkpoints_count(tmp_path: Path) -> None:
 
 
 def test_another_checkpoints_marker_is_refused(tmp_path: Path) -> None:
-    folder = model_folder(tmp_path / "checkpoint-5")
+    folder = find_model(tmp_path / "checkpoint-5")
     mark_complete(folder)
     folder.rename(tmp_path / "checkpoint-6")
     with pytest.raises(ResultError, match="not this checkpoint's marker"):
@@ -57,13 +57,13 @@ def test_another_checkpoints_marker_is_refused(tmp_path: Path) -> None:
 
 
 def test_fingerprints_tell_weights_and_templates_apart(tmp_path: Path) -> None:
-    one = fingerprint(model_folder(tmp_path / "a"))
-    assert fingerprint(model_folder(tmp_path / "b")) == one
-    assert fingerprint(model_folder(tmp_path / "c", b"w" * 9 + b"v")) != one
+    one = fingerprint(find_model(tmp_path / "a"))
+    assert fingerprint(find_model(tmp_path / "b")) == one
+    assert fingerprint(find_model(tmp_path / "c", b"w" * 9 + b"v")) != one
     big = bytearray(3 << 20)
-    first = fingerprint(model_folder(tmp_path / "d", bytes(big)))
+    first = fingerprint(find_model(tmp_path / "d", bytes(big)))
     big[-1] = 1
-    assert fingerprint(model_folder(tmp_path / "e", bytes(big))) != first
+    assert fingerprint(find_model(tmp_path / "e", bytes(big))) != first
     (tmp_path / "a" / "chat_template.jinja").write_text("x")
     assert fingerprint(tmp_path / "a") != one
 

@@ -21,8 +21,7 @@ from harness.scheduling.local_queue import (
     enqueue,
     read_queue,
 )
-
-ROOT = Path(__file__).resolve().parents[2]
+from tests.support import ROOT
 
 
 @pytest.fixture

@@ -18,8 +18,9 @@ from harness.errors import UserError
 from harness.plan.plan import build_plan
 from harness.runs.paths import RunPaths
 from harness.scheduling.render import Place, render
+from tests.support import ROOT
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "sft"
+GOLDEN = ROOT / "tests" / "golden" / "sft"
 PLACE = Place(
     RunPaths(Path("/shared/runs/qwen3-1.7b-tulu3/20260131-120000-abcd")),
     project=Path("/shared/harness"),

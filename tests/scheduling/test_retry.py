@@ -16,17 +16,17 @@ import yaml
 
 from harness.config.site import Site
 from harness.errors import UserError
+from harness.plan.manifest import Manifest
 from harness.plan.plan import build_plan
 from harness.runs.files import utc_now
 from harness.runs.metrics import TaskRecord
 from harness.runs.paths import RunPaths
-from harness.plan.manifest import Manifest
 from harness.scheduling.retry import RetryPlan, check_ended, plan_retry, retrying
 from harness.scheduling.scheduler import JobState
 from harness.scheduling.status import CellStatus, RunStatus
-from tests.test_plan import make_spec
+from tests.plan.test_plan import make_spec
+from tests.support import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 C4, C8, C10 = "checkpoint-4", "checkpoint-8", "checkpoint-10"
 
 

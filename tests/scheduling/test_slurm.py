@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
 
 from harness.errors import CommandError, SchedulerError
 from harness.scheduling import slurm
 from harness.scheduling.slurm import SlurmScheduler, parse_sacct, parse_squeue
+from tests.support import ROOT
 
-CAPTURED = Path(__file__).parents[1] / "captured" / "slurm"
+CAPTURED = ROOT / "tests" / "captured" / "slurm"
 JOBS: dict[str, str] = json.loads((CAPTURED / "jobs.json").read_text())
 
 

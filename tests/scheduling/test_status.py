@@ -11,6 +11,7 @@ import pytest
 from harness.config.site import Site
 from harness.config.spec import Spec
 from harness.errors import SchedulerError
+from harness.plan.manifest import Manifest, Submission, write_manifest
 from harness.plan.plan import build_plan
 from harness.results.collect import run_table
 from harness.runs.checkpoints import mark_complete
@@ -19,11 +20,10 @@ from harness.runs.metrics import TaskRecord, write_task
 from harness.runs.paths import RunPaths
 from harness.scheduling import status as status_module
 from harness.scheduling.follow import follow
-from harness.plan.manifest import Manifest, Submission, write_manifest
 from harness.scheduling.scheduler import JobState
 from harness.scheduling.status import run_status
-from tests.runs.test_files import model_folder
-from tests.test_plan import make_spec
+from tests.plan.test_plan import make_spec
+from tests.runs.test_files import find_model
 
 JOBS = {"train": "1", "eval-checkpoint-4": "2", "eval-checkpoint-8": "3", "eval-checkpoint-10": "4",
         "close": "5", "collect": "6"}  # fmt: skip
@@ -121,7 +121,7 @@ def test_a_result_is_ok_only_with_readable_metrics_of_this_checkpoint(
     run: RunPaths, slurm: Slurm
 ) -> None:
     for step in (4, 8, 10):
-        mark_complete(model_folder(run.checkpoints / f"checkpoint-{step}"))
+        mark_complete(find_model(run.checkpoints / f"checkpoint-{step}"))
     from harness.runs.checkpoints import fingerprint
 
     now = fingerprint(run.checkpoints / "checkpoint-4")

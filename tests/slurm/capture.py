@@ -14,9 +14,11 @@ import socket
 import tempfile
 from pathlib import Path
 
+from tests.support import ROOT
+
 from .cluster import PrivateSlurm
 
-FOLDER = Path(__file__).parents[1] / "captured" / "slurm"
+FOLDER = ROOT / "tests" / "captured" / "slurm"
 HOME = "/home/user"
 SACCT = (
     "JobID,JobIDRaw,JobName,Partition,Account,State,ExitCode,DerivedExitCode,Submit,Start,End,"

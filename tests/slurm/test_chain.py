@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.support import shared_data
+from tests.support import ROOT, shared_data
 
 from .cluster import PrivateSlurm
 
@@ -73,7 +73,7 @@ class Cluster:
         return path
 
     def harness(self, *argv: str, timeout: float = CHAIN_S) -> subprocess.CompletedProcess[str]:
-        root = Path(__file__).parents[2]
+        root = ROOT
         return subprocess.run(
             [sys.executable, "-m", "harness", *argv, "--site", str(self.folder / "site.yaml")],
             cwd=root, env=self.slurm.process_env(), capture_output=True, text=True, timeout=timeout,

@@ -16,11 +16,12 @@ import psutil
 import pytest
 import yaml
 
+from tests.support import ROOT
+
 from .cluster import PrivateSlurm
 
 pytest.importorskip("transformers", reason="builds the tiny checkpoint")
 
-ROOT = Path(__file__).parents[2]
 FAKE = ROOT / "tests" / "compute" / "serve" / "fake_server.py"
 READY_S = 90.0
 

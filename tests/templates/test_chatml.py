@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
-TEMPLATE = Path(__file__).parents[2] / "templates" / "chat" / "chatml.jinja"
+from tests.support import ROOT
+
+TEMPLATE = ROOT / "templates" / "chat" / "chatml.jinja"
 
 SYSTEM = {"role": "system", "content": "Be brief."}
 USER = {"role": "user", "content": "What is 2 + 2?"}

@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 
+from tests.support import ROOT
+
 trl = pytest.importorskip("trl", reason="TRL, which ships Qwen3's stock template, is not installed")
 pytest.importorskip("transformers", reason="transformers is not installed")
 
-TEMPLATES = Path(__file__).parents[2] / "templates" / "chat"
+TEMPLATES = ROOT / "templates" / "chat"
 THINKING = (TEMPLATES / "qwen3.jinja").read_text(encoding="utf-8")
 NONTHINKING = (TEMPLATES / "qwen3_nonthinking.jinja").read_text(encoding="utf-8")
 STOCK = (Path(trl.__file__).parent / "chat_templates" / "qwen3.jinja").read_text(encoding="utf-8")

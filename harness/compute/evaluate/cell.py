@@ -12,14 +12,15 @@ from typing import Any
 from harness.benchmarks.items import Item
 from harness.benchmarks.registry import BENCHMARKS, Benchmark
 from harness.compute.evaluate import gates
+from harness.compute.evaluate.answers.generate import SEED_RULE
 from harness.compute.evaluate.evaluators.builtin import BuiltinEvaluator
 from harness.compute.evaluate.evaluators.evaluator import Evaluator, Outcome
-from harness.compute.evaluate.answers.generate import SEED_RULE
-from harness.compute.evaluate.judge import Judge, JudgedEvaluator
 from harness.compute.evaluate.evaluators.program import ProgramEvaluator
+from harness.compute.evaluate.judge import Judge, JudgedEvaluator
 from harness.compute.evaluate.provenance import gpu_seconds, idle_seconds, versions
 from harness.compute.serve.server import RunningServer
 from harness.config.evaluation import EvaluationSpec
+from harness.errors import ServerError
 from harness.plan.plan import Cell
 from harness.runs.files import utc_now, write_json
 from harness.runs.metrics import TaskRecord, read_task, write_task
@@ -44,12 +45,6 @@ class CellWork:
     judged_apart: bool = False
     """Whether another job has the answers judged."""
     started: str = field(default_factory=utc_now)
-    seconds: dict[str, float] = field(default_factory=dict)
-    """Spent on this cell by this job, by phase."""
-    earlier: dict[str, float] = field(default_factory=dict)
-    """The same, by jobs before it that worked on the same answers."""
-    served_fingerprint: str = ""
-    """Of the folder that the server loaded: another one where an adapter was merged."""
     model: Path | None = None
     """The folder that is evaluated; looked at again once the answers are there."""
     template: str | None = None
@@ -59,9 +54,15 @@ class CellWork:
     engine_version: Callable[[RunningServer], str] = lambda server: ""
     wrap: Callable[[list[str]], list[str]] = list
     """Puts a command into the environment of the backend's role."""
-    restarts: int = 0
+    seconds: dict[str, float] = field(init=False, default_factory=dict)
+    """Spent on this cell by this job, by phase."""
+    earlier: dict[str, float] = field(init=False, default_factory=dict)
+    """The same, by jobs before it that worked on the same answers."""
+    served_fingerprint: str = field(init=False, default="")
+    """Of the folder that the server loaded: another one where an adapter was merged."""
+    restarts: int = field(init=False, default=0)
     """How often its server had to be started again."""
-    server_facts: dict[str, Any] = field(default_factory=dict)
+    server_facts: dict[str, Any] = field(init=False, default_factory=dict)
 
     @property
     def benchmark(self) -> Benchmark:
@@ -180,6 +181,22 @@ class CellWork:
             ),
         )
 
+    def fail(self, error: Exception) -> None:
+        """Write down why there is no result; one that is there stays."""
+        if self.paths.metrics.is_file():
+            return
+        if isinstance(error, ServerError) and error.log:
+            self.log = str(error.log)
+        self.record("failed", str(error).splitlines()[0] if str(error) else type(error).__name__)
+
+    def note_served(self, fingerprint: str) -> None:
+        """What the server loads: another folder than the model's where an adapter was merged."""
+        self.served_fingerprint = fingerprint
+
+    def note_restart(self) -> None:
+        """Its server had to be started again."""
+        self.restarts += 1
+
     def generate(self, server: RunningServer | None) -> None:
         """Every answer of every repeat; without a server those that are there.
 
@@ -190,8 +207,7 @@ class CellWork:
         self.record("running" if server or not self.judged_apart else "answered")
         if server:
             # One server answers for all cells of a task: the first one pays for its start.
-            self._spend("start", server.start_seconds)
-            server.start_seconds = 0.0
+            self._spend("start", server.take_start_seconds())
             self.server_facts = {
                 "engine_version": self.engine_version(server),
                 "served_as": server.model,
@@ -238,13 +254,13 @@ class CellWork:
         expected = self.inputs().get("items", outcome.items)
         found = gates.Verdict(warnings=list(outcome.warnings))
         for tally in outcome.tallies:
-            found.join(gates.judge_answers(tally, expected, limits))
+            found.join(gates.answers_verdict(tally, expected, limits))
         if not outcome.metrics:
             found.reasons = [outcome.reason or "there are no metrics"]
         else:
             found.reasons += [outcome.reason] if outcome.reason else []
             own = outcome.metrics.get(self.cell.benchmark, {})
-            found.join(gates.judge_metrics(self.benchmark, own, expected, limits))
+            found.join(gates.metrics_verdict(self.benchmark, own, expected, limits))
         if self.model is not None:
             for text in (
                 gates.changed_model(self.model, self.fingerprint),

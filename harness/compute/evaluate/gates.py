@@ -77,7 +77,7 @@ class Verdict:
         (self.reasons if kind == "invalid" else self.warnings).append(text)
 
 
-def judge_answers(count: Tally, expected: int, gates: GatesSpec) -> Verdict:
+def answers_verdict(count: Tally, expected: int, gates: GatesSpec) -> Verdict:
     """The gates of one repeat's answers."""
     found = Verdict()
     if count.answers != expected:
@@ -100,7 +100,7 @@ def judge_answers(count: Tally, expected: int, gates: GatesSpec) -> Verdict:
     return found
 
 
-def judge_metrics(
+def metrics_verdict(
     benchmark: Benchmark, metrics: Mapping[str, Mapping[str, Any]], expected: int, gates: GatesSpec
 ) -> Verdict:
     """The gates of one benchmark's metrics: `{aggregation: {metric: value}}`."""

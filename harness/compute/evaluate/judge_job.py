@@ -5,22 +5,13 @@ from __future__ import annotations
 import signal
 import sys
 
-from harness.compute.evaluate.task import (
-    cell_works,
-    combine_metrics,
-    judge_for,
-    model_folder,
-    record_failure,
-)
-from harness.config.evaluate import EvalSpec
-from harness.config.load import load_evaluated, load_site
+from harness.compute.evaluate.task import cell_works, combine_metrics, evaluated_folder, judge_for
 from harness.errors import EvaluationError, HarnessError
+from harness.plan.facts import RunFacts
 from harness.plan.plan import Cell
 from harness.runs.files import utc_now
-from harness.runs.metrics import read_task, write_task
+from harness.runs.metrics import write_task
 from harness.runs.paths import RunPaths
-from harness.plan.manifest import read_manifest
-from harness.scheduling.status import task_log
 
 
 def run(run: RunPaths, job_name: str) -> str:
@@ -29,18 +20,14 @@ def run(run: RunPaths, job_name: str) -> str:
     One that fails costs no other its judgements. Raises the first HarnessError, after recording it.
     """
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    manifest = read_manifest(run)
-    job = manifest.plan.job(job_name)
-    spec, site = load_evaluated(run.spec), load_site(run.site)
-    external = isinstance(spec, EvalSpec) and spec.external is not None
-    model = None if external else model_folder(run, spec, job.judges[0].checkpoint)
-    if model is None and not external:
-        return _without_checkpoint(run, job.judges)
-    works = cell_works(run, spec, site, job.judges, task_log(run, manifest, job, 0), model)
-    judge = judge_for(run, spec, site, job.judges)
+    facts = RunFacts(run)
+    job = facts.plan.job(job_name)
+    model = None if facts.external else evaluated_folder(facts, job.judges[0].checkpoint)
+    if model is None and not facts.external:
+        return _without_checkpoint(facts, job.judges)
+    judge = judge_for(facts, job.judges)
     ended, failures = [], []
-    for work in works:
-        work.judge, work.judged_apart = judge, True
+    for work in cell_works(facts, job.judges, facts.task_log(job), model, judge):
         name = work.cell.benchmark
         if work.is_done():
             ended.append(f"{name}: done already")
@@ -52,7 +39,7 @@ def run(run: RunPaths, job_name: str) -> str:
                 ended.append(f"{name}: {work.grade('judge')}")
                 work.account(0.0, 0.0, 1)
             except (HarnessError, OSError) as error:
-                record_failure([work], error)
+                work.fail(error)
                 failures.append(error)
     combine_metrics(run, job.judges[0].checkpoint)
     print(*ended, sep="\n", flush=True)
@@ -61,15 +48,15 @@ def run(run: RunPaths, job_name: str) -> str:
     return ", ".join(ended)
 
 
-def _without_checkpoint(run: RunPaths, cells: tuple[Cell, ...]) -> str:
+def _without_checkpoint(facts: RunFacts, cells: tuple[Cell, ...]) -> str:
     """Training never made it: there is nothing to judge. Or it is gone: its answers cannot count."""
     reason = f"{cells[0].checkpoint} is gone: whether these answers are its own cannot be told"
     gone = False
     for cell in cells:
-        paths = run.cell(cell.checkpoint, cell.benchmark)
-        record = read_task(paths)
+        record = facts.record(cell.checkpoint, cell.benchmark)
         if record is not None and record.state == "answered":
             gone, told = True, {"state": "failed", "reason": reason, "ended": utc_now()}
+            paths = facts.run.cell(cell.checkpoint, cell.benchmark)
             write_task(paths, record.model_copy(update=told))
     if gone:
         raise EvaluationError(reason)

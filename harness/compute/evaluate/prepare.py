@@ -23,6 +23,7 @@ from harness.benchmarks.prepare import (
     write_items,
 )
 from harness.benchmarks.registry import BENCHMARKS
+from harness.config.graders import GRADERS
 from harness.errors import CommandError, UserError
 from harness.processes.shell import call
 
@@ -123,7 +124,7 @@ def _punkt_from_wheel(scratch: Path) -> Path:
 def _prepare_ground_truth(name: str, benchmarks_dir: Path, items: Path) -> None:
     from harness.compute.evaluate.graders.ground_truth import prepare_ground_truth
 
-    dataset = BENCHMARKS[name].grader.partition(":")[2].replace("-", "")
+    dataset = GRADERS[BENCHMARKS[name].grader].options["dataset"]
     link = ground_truth_link(benchmarks_dir, name)
     with (
         FileLock(benchmarks_dir / f".{name}.lock"),

@@ -12,14 +12,12 @@ from typing import Any
 import httpx
 
 from harness.compute.serve.server import RunningServer
+from harness.config.engines import ENGINES, EngineKind
 from harness.errors import CommandError, HarnessError
 from harness.processes.shell import call
 
 _TIMEOUT_S = 30.0
 PHASES = ("start", "generate", "grade")
-_PACKAGES = {"vllm": "vllm", "sglang": "sglang", "transformers": "transformers"}
-_ADDRESSES = {"vllm": "/version", "sglang": "/get_server_info"}
-"""Where engines tell their version: vLLM 0.32 and SGLang 0.5, beside /v1."""
 
 
 def engine_version(
@@ -30,13 +28,14 @@ def engine_version(
     `wrap` puts a command into the environment that the server was started in. Empty where neither
     tells: an unknown version is no reason to lose answers.
     """
-    return _told_by_server(engine, server) or _told_by_package(_PACKAGES[engine], wrap)
+    kind = ENGINES[engine]
+    return _told_by_server(kind, server) or _told_by_package(kind.package, wrap)
 
 
-def _told_by_server(engine: str, server: RunningServer) -> str:
-    if engine not in _ADDRESSES:
+def _told_by_server(kind: EngineKind, server: RunningServer) -> str:
+    if not kind.version_path:
         return ""
-    url = server.base_url.removesuffix("/v1") + _ADDRESSES[engine]
+    url = server.base_url.removesuffix("/v1") + kind.version_path
     headers = {"Authorization": f"Bearer {server.api_key}"}
     try:
         answer = httpx.get(url, headers=headers, timeout=_TIMEOUT_S, trust_env=False)

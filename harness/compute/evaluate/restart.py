@@ -40,7 +40,7 @@ def generate_all(works: Sequence[CellWork], request: ServeRequest, restarts: int
                 error.args = (f"{first.rstrip(':')}{again}{newline}{rest}",)
                 raise
             started_again += 1
-            left[0].restarts += 1
+            left[0].note_restart()
             print(
                 f"{left[0].cell.benchmark}: the server failed; starting it again "
                 f"({started_again} of {restarts})",

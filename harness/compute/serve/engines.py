@@ -1,15 +1,13 @@
-"""The engines by name, and the command and environment of a request."""
+"""The engine of a request, its command and its environment."""
 
 from __future__ import annotations
 
-from harness.compute.serve import sglang, transformers, vllm
+from importlib import import_module
+
 from harness.compute.serve.ports import Ports
 from harness.compute.serve.request import Engine, ServeRequest
+from harness.config.engines import ENGINES
 from harness.errors import UserError
-
-ENGINES: dict[str, Engine] = {
-    module.ENGINE.name: module.ENGINE for module in (vllm, sglang, transformers)
-}
 
 # Left by a launcher of the job (torchrun, accelerate); a server that saw them would join its group.
 FOREIGN_VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "GROUP_RANK")
@@ -17,10 +15,11 @@ FOREIGN_VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "GR
 
 def engine_of(request: ServeRequest) -> Engine:
     """The request's engine. Raises UserError when there is none of that name."""
-    try:
-        return ENGINES[request.engine]
-    except KeyError:
-        raise UserError(f"no engine {request.engine!r}; there are {', '.join(ENGINES)}") from None
+    if request.engine not in ENGINES:
+        raise UserError(f"no engine {request.engine!r}; there are {', '.join(ENGINES)}")
+    module = import_module(f"{__package__}.{request.engine.replace('-', '_')}")
+    engine: Engine = module.ENGINE
+    return engine
 
 
 def command(request: ServeRequest, port: Ports | int) -> list[str]:

@@ -21,8 +21,11 @@ class ForeignServer:
     base_url: str
     api_key: str = field(repr=False)
     model: str
-    start_seconds: float = 0.0
     log_path: Path = Path("/dev/null")
+
+    def take_start_seconds(self) -> float:
+        """Nothing was started."""
+        return 0.0
 
     def raise_if_dead(self) -> None:
         """Its process cannot be seen from here: requests tell."""

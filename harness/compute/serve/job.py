@@ -10,16 +10,16 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from harness.compute.serve.engines import ENGINES
 from harness.compute.serve.launch import server_request
 from harness.compute.serve.request import ServeRequest
 from harness.compute.serve.server import RunningServer, serve, watch
-from harness.config.load import load_serve, load_site
+from harness.config.engines import ENGINES
 from harness.config.serve import ServeSpec
 from harness.config.site import Site
 from harness.errors import HarnessError, UserError
 from harness.runs.files import utc_now, write_json
 from harness.runs.paths import RunPaths
+from harness.runs.reader import RunReader
 
 LOOPBACK = "127.0.0.1"
 
@@ -33,10 +33,11 @@ def run(run: RunPaths) -> str:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     # submitit would requeue on this signal, and a server with a time limit has no work left to do.
     signal.signal(signal.SIGUSR2, lambda *_: over.set())
-    spec, site = load_serve(run.spec), load_site(run.site)
+    facts = RunReader(run)
+    assert facts.served is not None, "a job of `serve` has its spec"
     _note(run, "starting")
     try:
-        request = serve_request(run, spec, site)
+        request = own_request(run, facts.served, facts.site)
         with serve(request) as server, watch(server, on_failure=print):
             _note(run, "ready", **_address(server, request))
             while not over.wait(1):
@@ -51,7 +52,7 @@ def run(run: RunPaths) -> str:
     return "stopped"
 
 
-def serve_request(run: RunPaths, spec: ServeSpec, site: Site) -> ServeRequest:
+def own_request(run: RunPaths, spec: ServeSpec, site: Site) -> ServeRequest:
     """What is asked of the server. Raises UserError when its key cannot be read."""
     adapters = list(spec.lora_adapters.values())
     template = [spec.chat_template] if spec.chat_template else []

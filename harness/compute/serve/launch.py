@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from harness.compute.serve.request import ServeRequest
 from harness.config.load import PROJECT_ROOT
 from harness.config.server import ServerSpec
-from harness.config.site import Role, Site
+from harness.config.site import Site
+from harness.processes.environments import role_wrapper
 from harness.runs.models import model_limit
-from harness.processes.environments import wrap
 
 
 def server_request(
@@ -35,22 +32,6 @@ def server_request(
         extra_flags=server.flags,
         preferred_port=server.port,
         ready_timeout_s=server.ready_timeout_minutes * 60,
-        wrap=wrapper(site, server.engine, [str(PROJECT_ROOT), str(model), *mounts]),
+        wrap=role_wrapper(site, server.engine, [str(PROJECT_ROOT), str(model), *mounts]),
         **fields,
     )
-
-
-def wrapper(site: Site, role: Role, mounts: list[str]) -> Callable[[list[str]], list[str]]:
-    """What puts a command into the environment of a role."""
-    environment = site.environment(role)
-
-    def wrapped(argv: list[str]) -> list[str]:
-        variables = dict(environment.variables)
-        if not environment.activate and not environment.container:
-            # The submitting Python's own programs, whether or not its environment is activated.
-            path = os.environ.get("PATH", os.defpath)
-            variables.setdefault("PATH", f"{Path(sys.executable).parent}:{path}")
-        prefix = [f"{name}={value}" for name, value in variables.items()]
-        return [*(["env", *prefix] if prefix else []), *wrap(environment, argv, mounts)]
-
-    return wrapped

@@ -15,8 +15,8 @@ from typing import Any
 import httpx
 import psutil
 
-from harness.processes.supervised import ServerProcess
 from harness.errors import ServerError
+from harness.processes.supervised import SupervisedProcess
 
 REQUEST_S = 10.0
 POLL_S = 0.5
@@ -60,7 +60,7 @@ def listeners(port: int) -> tuple[set[int], bool]:
 class Probe:
     """The checks, in order; each returns, or raises NotYet (again later) or ServerError (never)."""
 
-    process: ServerProcess
+    process: SupervisedProcess
     port: int
     base_url: str
     api_key: str

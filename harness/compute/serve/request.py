@@ -6,12 +6,10 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 from harness.compute.serve.ports import Ports
 from harness.errors import UserError
 
-EngineName = Literal["vllm", "sglang", "transformers"]
 FlagValue = str | int | float | bool | None
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
@@ -36,7 +34,8 @@ class ServeRequest:
     Raises UserError for a value no engine takes, or for an engine flag serve() sets itself.
     """
 
-    engine: EngineName
+    engine: str
+    """A row of config/engines.py."""
     model: str
     """Checkpoint folder."""
     served_name: str
@@ -57,7 +56,7 @@ class ServeRequest:
     """Any further flag of the engine by its name; None leaves it out, False negates it."""
     host: str = "127.0.0.1"
     preferred_port: int | None = None
-    """HTTP port to use when it is free; None is the engine's customary one."""
+    """HTTP port to use when it is free; None is the engine's usual one."""
     ready_timeout_s: float = 1800
     wrap: Callable[[list[str]], list[str]] = unchanged
     """Puts the command into the role's environment: activation, container."""
@@ -89,20 +88,14 @@ class ServeRequest:
 
 @dataclass(frozen=True)
 class Engine:
-    """What differs between engines; each engine module defines one."""
+    """What an engine's module builds; what else differs is its row in config/engines.py."""
 
-    name: EngineName
-    default_port: int
     command: Callable[[ServeRequest, Ports], list[str]]
     """Pure: the argument list, before `wrap`."""
     environment: Callable[[ServeRequest, Ports, str], dict[str, str]]
     """Pure: (request, ports, API key) -> variables to add."""
     model_name: Callable[[ServeRequest], str]
     """The `model` of a request to this server."""
-    checks_key: bool
-    lists_model: bool
-    """Whether /v1/models names what is served. Where not, a request for another model must be
-    refused with a message that names the folder (see ready.py)."""
 
 
 def given(flags: Mapping[str, FlagValue]) -> list[str]:

@@ -25,7 +25,6 @@ import httpx
 from harness.compute.serve import ports as port_blocks
 from harness.compute.serve.engines import FOREIGN_VARIABLES, command, engine_of, environment
 from harness.compute.serve.ports import Ports
-from harness.processes.supervised import ServerProcess
 from harness.compute.serve.ready import (
     REQUEST_S,
     PortTaken,
@@ -35,7 +34,9 @@ from harness.compute.serve.ready import (
     wait_until_ready,
 )
 from harness.compute.serve.request import Engine, ServeRequest
+from harness.config.engines import ENGINES
 from harness.errors import ServerError, UserError
+from harness.processes.supervised import SupervisedProcess
 
 BIND_ATTEMPTS = 4
 BIND_FAILURE = re.compile(
@@ -59,8 +60,13 @@ class RunningServer:
     start_seconds: float
     """From the start of the process to the first answer."""
     log_path: Path
-    _process: ServerProcess = field(repr=False)
+    _process: SupervisedProcess = field(repr=False)
     _unhealthy: str | None = field(default=None, repr=False)
+
+    def take_start_seconds(self) -> float:
+        """How long it took to start; 0 from the second time on, so that it is counted once."""
+        taken, self.start_seconds = self.start_seconds, 0.0
+        return taken
 
     @property
     def pid(self) -> int:
@@ -93,7 +99,7 @@ class RunningServer:
         raise ServerError(with_tail(reason, self._process), self.log_path)
 
 
-def with_tail(reason: str, process: ServerProcess) -> str:
+def with_tail(reason: str, process: SupervisedProcess) -> str:
     """The reason, then the server's last 30 lines."""
     return f"{reason}; its last lines:\n{process.tail()}"
 
@@ -107,7 +113,7 @@ def serve(request: ServeRequest) -> Iterator[RunningServer]:
     `ready_timeout_s`, with the last 30 lines of its log.
     """
     engine = engine_of(request)
-    preferred = request.preferred_port or engine.default_port
+    preferred = request.preferred_port or ENGINES[request.engine].port
     avoid: set[int] = set()
     with ExitStack() as running:
         for attempt in range(1, BIND_ATTEMPTS + 1):
@@ -129,13 +135,14 @@ def serve(request: ServeRequest) -> Iterator[RunningServer]:
 @contextmanager
 def _started(request: ServeRequest, engine: Engine, ports: Ports) -> Iterator[RunningServer]:
     """One attempt on given ports; raises PortTaken where another may succeed."""
+    kind = ENGINES[request.engine]
     api_key = request.api_key or secrets.token_urlsafe(32)
     argv = request.wrap(command(request, ports))
     environ = {name: text for name, text in os.environ.items() if name not in FOREIGN_VARIABLES}
     environ |= environment(request, ports, api_key)
     began = time.monotonic()
     with ExitStack() as stack:
-        process = ServerProcess(
+        process = SupervisedProcess(
             argv,
             environ,
             request.log_path,
@@ -150,8 +157,8 @@ def _started(request: ServeRequest, engine: Engine, ports: Ports) -> Iterator[Ru
             base_url=base_url,
             api_key=api_key,
             model=engine.model_name(request),
-            checks_key=engine.checks_key,
-            lists_model=engine.lists_model,
+            checks_key=kind.checks_key,
+            lists_model=kind.lists_model,
             adapters=tuple(request.lora_adapters),
             body=request.probe_body,
             request_s=request.ready_timeout_s,
@@ -170,14 +177,14 @@ def _started(request: ServeRequest, engine: Engine, ports: Ports) -> Iterator[Ru
             base_url=base_url,
             api_key=api_key,
             model=engine.model_name(request),
-            authenticated=engine.checks_key,
+            authenticated=kind.checks_key,
             start_seconds=seconds,
             log_path=request.log_path,
             _process=process,
         )
 
 
-def _explained(error: ServerError, process: ServerProcess) -> ServerError:
+def _explained(error: ServerError, process: SupervisedProcess) -> ServerError:
     """The same with the log's end, once all is written; PortTaken if the log says so."""
     ended = not process.alive()
     process.stop()

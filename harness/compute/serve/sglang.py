@@ -59,11 +59,7 @@ def environment(request: ServeRequest, ports: Ports, api_key: str) -> dict[str, 
 
 
 ENGINE = Engine(
-    name="sglang",
-    default_port=8000,
     command=command,
     environment=environment,
     model_name=lambda request: request.served_name,
-    checks_key=True,
-    lists_model=True,
 )

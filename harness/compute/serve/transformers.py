@@ -80,11 +80,7 @@ def environment(request: ServeRequest, ports: Ports, api_key: str) -> dict[str, 
 
 
 ENGINE = Engine(
-    name="transformers",
-    default_port=8000,
     command=command,
     environment=environment,
     model_name=lambda request: request.model,
-    checks_key=False,
-    lists_model=False,
 )

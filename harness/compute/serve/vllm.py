@@ -75,11 +75,7 @@ def environment(request: ServeRequest, ports: Ports, api_key: str) -> dict[str, 
 
 
 ENGINE = Engine(
-    name="vllm",
-    default_port=12738,
     command=command,
     environment=environment,
     model_name=lambda request: request.served_name,
-    checks_key=True,
-    lists_model=True,
 )

@@ -19,13 +19,13 @@ from typing import Any
 import yaml
 
 from harness.compute.train.launch import (
-    SHUTDOWN_SECONDS,
+    SHUTDOWN_S,
     Node,
     accelerate_config,
     command,
     environment,
-    script_arguments,
 )
+from harness.compute.train.launcher import Launcher, launched
 from harness.compute.train.nodes import (
     local_attempt,
     log_place,
@@ -34,9 +34,8 @@ from harness.compute.train.nodes import (
     this_node,
     with_other_nodes,
 )
-from harness.compute.train.launcher import Launcher, launched
-from harness.runs.train_state import TrainState, read_state, write_state
 from harness.config.load import PROJECT_ROOT, load_spec
+from harness.config.training.script import script_arguments
 from harness.config.training.train import TrainSpec
 from harness.errors import (
     ResultError,
@@ -48,14 +47,15 @@ from harness.errors import (
 from harness.runs.checkpoints import complete_checkpoints
 from harness.runs.files import write_json, write_text
 from harness.runs.paths import RunPaths
+from harness.runs.train_state import TrainState, read_state, write_state
 
 _TAIL_SHOWN = 15
-_VERDICT_SECONDS = SHUTDOWN_SECONDS + 60.0
+_VERDICT_S = SHUTDOWN_S + 60.0
 """How long other nodes wait for the first node's word."""
 ELSEWHERE = "left to the first node"
 
 
-def run(run_dir: str) -> str:
+def run(run: RunPaths) -> str:
     """Train a run until it is done or told to stop; returns `complete`, `preempted` or `stopped`.
 
     On USR2 or TERM the workers save one checkpoint together, and the same call, made again, goes
@@ -66,20 +66,20 @@ def run(run_dir: str) -> str:
     lines when training fails, TrainingCrashed when another start may go on, UserError for a spec
     that cannot be trained.
     """
-    paths = RunPaths(Path(run_dir).resolve())
+    paths = RunPaths(run.root.resolve())
     train = load_spec(paths.spec).train
     node, attempt = this_node(os.environ), this_attempt(os.environ)
     argv = prepare(paths, train, node)
     if node.rank == 0:
         begin(paths, attempt)
-    first = newest_step(paths)
+    first = newest_step(paths, train)
     cores = len(os.sched_getaffinity(0))
     env = environment(os.environ, train, PROJECT_ROOT, cores, local_attempt(attempt, node))
     with launched(argv, env, cwd=PROJECT_ROOT) as launcher:
         code = launcher.wait()
     if node.rank > 0:
         return left_to_first_node(paths, node, attempt, launcher, code)
-    return outcome(paths, node, attempt, launcher, code, first)
+    return outcome(paths, train, node, attempt, launcher, code, first)
 
 
 def prepare(paths: RunPaths, train: TrainSpec, node: Node) -> list[str]:
@@ -129,8 +129,9 @@ def begin(paths: RunPaths, attempt: str) -> None:
 
 
 def outcome(
-    paths: RunPaths, node: Node, attempt: str, launcher: Launcher, code: int, first: int
-) -> str:
+    paths: RunPaths, train: TrainSpec, node: Node, attempt: str, launcher: Launcher, code: int,
+    first: int,
+) -> str:  # fmt: skip
     """Read how it ended from the state file, not from the return code.
 
     `first` is the step that this start began with. Raises TrainingError; TrainingCrashed where
@@ -154,7 +155,7 @@ def outcome(
     reason = with_other_nodes(paths, node, attempt, reason)
     write_state(paths.train_state, replace(state, state="failed", error=reason))
     crashed = not state.final and launcher.stop_signal != signal.SIGTERM
-    kind = TrainingCrashed if crashed and newest_step(paths) > first else TrainingError
+    kind = TrainingCrashed if crashed and newest_step(paths, train) > first else TrainingError
     raise kind(f"{reason}\n{last_lines(launcher)}", log_place(paths, node, os.environ))
 
 
@@ -169,7 +170,7 @@ def left_to_first_node(
     state = read_state(paths.train_state)
     if code != 0 and state is not None:
         note_reason(paths, node, attempt, own_reason(state, node, launcher.tail))
-    deadline = time.monotonic() + _VERDICT_SECONDS
+    deadline = time.monotonic() + _VERDICT_S
     while time.monotonic() < deadline:
         state = read_state(paths.train_state)
         if state is not None and (state.attempt, state.state) != (attempt, "running"):
@@ -189,18 +190,18 @@ def last_lines(launcher: Launcher) -> str:
     return f"last lines:\n{tail}"
 
 
-def newest_step(paths: RunPaths) -> int:
+def newest_step(paths: RunPaths, train: TrainSpec) -> int:
     """Step of the newest marked checkpoint; 0 when there is none."""
-    return max(complete_checkpoints(output_dir(paths, load_spec(paths.spec).train)), default=0)
+    return max(complete_checkpoints(output_dir(paths, train)), default=0)
 
 
-def restart_after_crash(run_dir: str, error: TrainingCrashed) -> bool:
+def restart_after_crash(run: RunPaths, error: TrainingCrashed) -> bool:
     """Whether a crashed job may be requeued; if so, its state says so.
 
     Each start must have completed a checkpoint, so a job that always crashes at the same place
     ends; `train.max_restarts` limits the rest.
     """
-    paths = RunPaths(Path(run_dir).resolve())
+    paths = RunPaths(run.root.resolve())
     state, limit = read_state(paths.train_state), load_spec(paths.spec).train.max_restarts
     if state is None or state.restarts >= limit:
         return False
@@ -212,7 +213,7 @@ def restart_after_crash(run_dir: str, error: TrainingCrashed) -> bool:
 
 if __name__ == "__main__":
     try:
-        print(run(sys.argv[1]))
+        print(run(RunPaths(Path(sys.argv[1]))))
     except (TrainingError, UserError, ResultError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)

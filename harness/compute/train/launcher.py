@@ -1,7 +1,7 @@
 """A child that trains: told to save by signals, watched, and never left behind.
 
-The launcher runs below the same supervisor that guards servers (serve/supervisor.py): however the
-job dies, kill -9 included, the supervisor sees it and ends every process below itself.
+The launcher runs below the same supervisor that guards servers (processes/supervisor.py): however
+the job dies, kill -9 included, the supervisor sees it and ends every process below itself.
 """
 
 from __future__ import annotations
@@ -20,13 +20,15 @@ from pathlib import Path
 
 import psutil
 
-from harness.processes import supervisor
-from harness.compute.train.launch import ATTEMPT_VARIABLE, SHUTDOWN_SECONDS
+from harness.compute.train.launch import ATTEMPT_VARIABLE, SHUTDOWN_S
 from harness.errors import TrainingError
+from harness.processes import tree
+from harness.processes.marked import living, marked
+from harness.processes.shell import own_module
 
 TAIL_LINES = 40
-_POLL_SECONDS = 0.5
-_KILL_AFTER_SECONDS = 5.0
+_POLL_S = 0.5
+_KILL_AFTER_S = 5.0
 
 
 class Launcher:
@@ -50,7 +52,7 @@ class Launcher:
         assert self._process.stdout is not None
         order = {
             "argv": list(argv), "log": "/dev/stderr", "secrets": [], "remove": [],
-            "grace_s": SHUTDOWN_SECONDS,
+            "grace_s": SHUTDOWN_S,
         }  # fmt: skip
         answer: dict[str, object] = {}
         with contextlib.suppress(OSError, ValueError):
@@ -75,7 +77,7 @@ class Launcher:
         """Wait until the launcher has ended; returns its exit code, which proves little."""
         while True:
             try:
-                supervisor_code = self._process.wait(timeout=_POLL_SECONDS)
+                supervisor_code = self._process.wait(timeout=_POLL_S)
             except subprocess.TimeoutExpired:
                 if has_pending(self._pid, signal.SIGUSR2):
                     self.request_stop(signal.SIGUSR2)
@@ -95,17 +97,10 @@ class Launcher:
         assert self._process.stdin is not None
         with contextlib.suppress(OSError):
             self._process.stdin.close()  # the supervisor's sign to stop
-        for process in left:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.terminate()
         # Workers take TERM for a request to save: whatever still runs then is beyond saving.
-        _, stubborn = psutil.wait_procs(left, timeout=_KILL_AFTER_SECONDS)
-        for process in stubborn:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.kill()
-        psutil.wait_procs(stubborn, timeout=_KILL_AFTER_SECONDS)
+        tree.end(lambda: living(left), grace_s=_KILL_AFTER_S, limit_s=_KILL_AFTER_S)
         self._process.wait()
-        self._reader.join(timeout=_KILL_AFTER_SECONDS)
+        self._reader.join(timeout=_KILL_AFTER_S)
         return sorted(process.pid for process in left)
 
     def _tell_workers(self) -> None:
@@ -142,13 +137,7 @@ def survivors(attempt: str) -> list[psutil.Process]:
 
     Orphans are found by it too, when no parent leads to them any more.
     """
-    found = []
-    for process in psutil.process_iter():
-        with contextlib.suppress(psutil.Error, OSError):
-            alive = process.status() != psutil.STATUS_ZOMBIE
-            if alive and process.environ().get(ATTEMPT_VARIABLE) == attempt:
-                found.append(process)
-    return found
+    return marked(ATTEMPT_VARIABLE, attempt)
 
 
 @contextmanager
@@ -162,7 +151,7 @@ def launched(argv: Sequence[str], environment: Mapping[str, str], cwd: Path) -> 
     handlers = {}
     try:
         process = subprocess.Popen(
-            [sys.executable, "-I", supervisor.__file__],
+            own_module("harness.processes.supervisor", isolated=True),
             env=dict(environment), cwd=cwd, text=True, errors="replace", bufsize=1,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
             start_new_session=True,

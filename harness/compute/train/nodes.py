@@ -14,13 +14,13 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from harness.compute.train.launch import Node
-from harness.runs.train_state import TrainState
 from harness.runs.files import read_json, write_json
 from harness.runs.paths import RunPaths
+from harness.runs.train_state import TrainState
 
 _FIRST_PORT, _PORTS = 20_000, 12_000
 """Below the ports that Linux hands out by itself (32,768 and up)."""
-_OTHERS_SECONDS = 10.0
+_OTHERS_S = 10.0
 """For the other nodes to say what went wrong with them, once training has failed on the first."""
 
 
@@ -79,7 +79,7 @@ def with_other_nodes(paths: RunPaths, node: Node, attempt: str, reason: str) -> 
     """The first node's reason and those of the others, a kill in front."""
     if node.count == 1:
         return reason
-    end = time.monotonic() + _OTHERS_SECONDS
+    end = time.monotonic() + _OTHERS_S
     others: list[str] = []
     while len(others) < node.count - 1 and time.monotonic() < end:
         found = [_noted(paths.node_reason(rank), attempt) for rank in range(1, node.count)]

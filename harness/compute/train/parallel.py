@@ -80,7 +80,7 @@ def _prepare_fsdp2(config: Any) -> None:
         PartialState._shared_state["distributed_type"] = DistributedType.MULTI_GPU
 
 
-def check_parallelism(accelerator: Any, expected: str) -> None:
+def prove_parallelism(accelerator: Any, expected: str) -> None:
     """Raise TrainingError unless the trainer's accelerator really shares what was asked for."""
     state = accelerator.state
     if getattr(state, "deepspeed_plugin", None) is not None:

@@ -35,24 +35,25 @@ from harness.compute.train.arguments import (
     parse,
 )
 from harness.compute.train.attention import attention
-from harness.compute.train.callbacks import RunLog, StopDiverged, StopRequest, StopTogether
-from harness.compute.train.rows.dataset import open_rows
 from harness.compute.train.launch import ATTEMPT_VARIABLE
-from harness.compute.train.parallel import check_parallelism, prepare_sharding
+from harness.compute.train.parallel import prepare_sharding, prove_parallelism
+from harness.compute.train.rows.dataset import open_rows
+from harness.compute.train.rows.tokenised import tokenised_rows
+from harness.compute.train.run_log import RunLog
+from harness.compute.train.stop import StopDiverged, StopRequest, StopTogether
+from harness.compute.train.trackers import prepare_trackers
+from harness.compute.train.trainer import CheckpointingTrainer, barrier, batch_facts
+from harness.errors import HarnessError, TrainingError, TrainingSuperseded, UserError
+from harness.runs.checkpoints import read_marker
 from harness.runs.configuration import record
+from harness.runs.paths import RunPaths, checkpoint_step
 from harness.runs.resume import (
     check_resumable,
     is_finished,
     newest_complete,
     set_aside_incomplete,
 )
-from harness.compute.train.rows.tokenised import tokenised_rows
 from harness.runs.train_state import carried, write_state
-from harness.compute.train.trackers import prepare_trackers
-from harness.compute.train.trainer import CheckpointingTrainer, barrier, batch_facts
-from harness.errors import HarnessError, TrainingError, TrainingSuperseded, UserError
-from harness.runs.checkpoints import read_marker
-from harness.runs.paths import RunPaths, checkpoint_step
 
 
 def train(
@@ -67,7 +68,7 @@ def train(
     parallelism = prepare_sharding(config, script.use_peft)
     if script.parallelism not in (None, parallelism):
         raise TrainingError(f"{script.parallelism} was planned, the launcher says {parallelism}")
-    check_template(script, config)
+    require_trainable_template(script, config)
     output = Path(config.output_dir)
     state_file, log_file = run_files(script, config)
     prepare_trackers(config, log_file.parent)
@@ -117,7 +118,7 @@ def train(
         on_checkpoint=release_hook(script),
         facts=facts,
     )
-    check_parallelism(trainer.accelerator, parallelism)
+    prove_parallelism(trainer.accelerator, parallelism)
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     barrier()
     if config.process_index == 0:
@@ -136,7 +137,7 @@ def check_world(script: ScriptArguments, config: TrainingConfig) -> None:
         )
 
 
-def check_template(script: ScriptArguments, config: TrainingConfig) -> None:
+def require_trainable_template(script: ScriptArguments, config: TrainingConfig) -> None:
     """Raise UserError for a template that cannot be trained as it will be saved."""
     path = config.chat_template_path
     if path is not None:
@@ -185,7 +186,7 @@ def release_hook(script: ScriptArguments) -> Callable[[int], None] | None:
 
     def release(step: int) -> None:
         try:
-            release_checkpoint(run.root, step)
+            release_checkpoint(run, step)
         finally:
             prune_reported(run)
 

@@ -13,15 +13,16 @@ from datasets import Dataset
 from transformers import PreTrainedTokenizerBase, PrinterCallback
 from trl import SFTTrainer
 
-from harness.compute.train.callbacks import RunLog, any_rank
 from harness.chats.end_token import template_end_token, with_end_token
 from harness.compute.train.parallel import launched_parallelism
-from harness.runs.resume import BatchFacts
+from harness.compute.train.run_log import RunLog
+from harness.compute.train.stop import any_rank
 from harness.compute.train.weights import check_whole, trained_elements
 from harness.errors import HarnessError, TrainingError
 from harness.runs.checkpoints import mark_complete
 from harness.runs.files import read_json
 from harness.runs.paths import checkpoint_name
+from harness.runs.resume import BatchFacts
 
 
 class CheckpointingTrainer(SFTTrainer):  # type: ignore[misc]

@@ -9,7 +9,7 @@ from harness.errors import CommandError
 from harness.preflight.findings import Finding, error
 from harness.processes.environments import job_environment
 from harness.processes.shell import call
-from harness.scheduling.submit import Staged
+from harness.scheduling.stage import Staged
 
 
 def check_slurm(staged: Staged) -> list[Finding]:

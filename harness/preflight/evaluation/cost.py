@@ -10,12 +10,11 @@ from statistics import median
 from harness.benchmarks.registry import parse
 from harness.config.base import minutes
 from harness.config.evaluation import EvaluationSpec
-from harness.config.load import load_evaluated
 from harness.config.site import Site
 from harness.errors import HarnessError
 from harness.preflight.findings import Finding, note
-from harness.runs.metrics import read_task
-from harness.runs.paths import RunPaths, find_runs
+from harness.runs.paths import find_runs
+from harness.runs.reader import RunReader
 
 PLACE = "evaluation.tasks"
 PHASES = ("start", "generate", "grade", "idle")
@@ -92,12 +91,13 @@ def known_cost(
         if run.name != name:
             continue
         try:
-            earlier = load_evaluated(run.spec).evaluation
+            reader = RunReader(run)
+            earlier = reader.evaluated.evaluation
             if earlier is None or not _alike(earlier, evaluation):
                 continue
             tasks = 1 if earlier.tasks == "one" else len(benchmarks)
             checkpoints = sorted(path.name for path in run.eval.glob("*") if path.is_dir())
-            seconds = [cells for c in checkpoints if (cells := _seconds(run, c, benchmarks))]
+            seconds = [cells for c in checkpoints if (cells := _seconds(reader, c, benchmarks))]
         except HarnessError:
             continue  # written by another version
         if seconds:
@@ -116,11 +116,11 @@ def _alike(earlier: EvaluationSpec, now: EvaluationSpec) -> bool:
     return all(getattr(earlier, field) == getattr(now, field) for field in fields)
 
 
-def _seconds(run: RunPaths, checkpoint: str, benchmarks: Sequence[str]) -> list[dict[str, float]]:
+def _seconds(run: RunReader, checkpoint: str, benchmarks: Sequence[str]) -> list[dict[str, float]]:
     """Seconds by phase of a checkpoint's cells; empty unless all are ok and asked in one go."""
     found = []
     for benchmark in benchmarks:
-        record = read_task(run.cell(checkpoint, benchmark))
+        record = run.record(checkpoint, benchmark)
         seconds = record.facts.get("seconds") if record and record.state == "ok" else None
         if not isinstance(seconds, Mapping) or "idle" not in seconds:
             return []

@@ -12,14 +12,14 @@ from harness.benchmarks.registry import Benchmark, Item, parse
 from harness.config.evaluate import EvalSpec
 from harness.config.evaluation import EvaluationSpec
 from harness.config.judge import JudgeSpec
-from harness.config.load import expand, load_evaluated, load_site
+from harness.config.load import expand
 from harness.config.site import Site
 from harness.config.spec import Spec
 from harness.errors import EvaluationError, UserError
 from harness.plan.plan import PlannedJob, build_plan, eval_plan
 from harness.preflight.findings import Finding, error, note
 from harness.preflight.training.model import check_model
-from harness.runs.paths import RunPaths
+from harness.runs.reader import RunReader
 
 CALLS_PER_ITEM = 2
 """Both orders (arena-hard), or both turns (mt-bench)."""
@@ -59,14 +59,14 @@ def check_judge(spec: Spec | EvalSpec, site: Site, rows: int | None) -> list[Fin
     return findings + _estimates(spec, judged, Path(site.benchmarks_dir), rows)
 
 
-def check_key(run: RunPaths, jobs: Iterable[PlannedJob]) -> None:
+def check_key(facts: RunReader, jobs: Iterable[PlannedJob]) -> None:
     """Before jobs of a run that is there are submitted again: is the judge's key at hand?
 
     Raises UserError.
     """
-    judge = evaluation.judge if (evaluation := load_evaluated(run.spec).evaluation) else None
+    judge = evaluation.judge if (evaluation := facts.evaluated.evaluation) else None
     if judge and any(job.judges for job in jobs):
-        findings = _check_endpoint(judge, load_site(run.site))
+        findings = _check_endpoint(judge, facts.site)
         missing = [str(f) for f in findings if f.level == "error"]
         if missing:
             raise UserError("\n".join([*missing, "nothing was submitted"]))

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from harness.benchmarks.prepare import is_prepared, open_items
 from harness.benchmarks.registry import BENCHMARKS, parse
+from harness.config.engines import CPU_ENGINE, ENGINES
 from harness.config.evaluation import EvaluationSpec
 from harness.config.serve import ServeSpec
 from harness.config.server import ServerSpec
@@ -60,17 +61,18 @@ def check_serve(spec: ServeSpec, scheduler: str) -> list[Finding]:
         if not (Path(adapter) / "adapter_config.json").is_file():
             text = f"{adapter}: not a LoRA adapter (no adapter_config.json)"
             findings.append(error(f"--lora {name}", text))
-    if spec.server.engine == "transformers":
-        if spec.host and spec.host not in LOOPBACK:
-            findings.append(
-                error(
-                    "--host",
-                    "engine transformers checks no key: it stays on loopback",
-                    "Leave --host out, and reach it through ssh -L, or take vllm or sglang",
-                )
+    engine = spec.server.kind
+    if not engine.checks_key and spec.host and spec.host not in LOOPBACK:
+        others = " or ".join(kind.name for kind in ENGINES.values() if kind.checks_key)
+        findings.append(
+            error(
+                "--host",
+                f"engine {engine.name} checks no key: it stays on loopback",
+                f"Leave --host out, and reach it through ssh -L, or take {others}",
             )
-        if spec.lora_adapters:
-            findings.append(error("--lora", "engine transformers serves no adapters"))
+        )
+    if spec.lora_adapters and not engine.serves_adapters:
+        findings.append(error("--lora", f"engine {engine.name} serves no adapters"))
     return findings
 
 
@@ -108,7 +110,7 @@ def _check_marker(folder: Path, place: str) -> list[Finding]:
 def check_gpus(server: ServerSpec, scheduler: str, place: str) -> list[Finding]:
     """Findings about the number of GPUs."""
     wanted = server.tensor_parallel_size * server.data_parallel_size
-    if server.engine == "transformers":
+    if server.kind.on_cpu:
         return []
     if server.gpus and server.gpus < wanted:
         return [error(f"{place}.gpus",
@@ -118,7 +120,7 @@ def check_gpus(server: ServerSpec, scheduler: str, place: str) -> list[Finding]:
     there = len(list(Path("/dev").glob("nvidia[0-9]*")))
     if scheduler == "local" and there < server.gpu_count and not Path("/dev/kfd").exists():
         return [error(place, f"{server.engine} is to use {server.gpu_count} GPUs, and this machine "
-                      f"has {there}", "On CPU: engine: transformers with gpus: 0")]  # fmt: skip
+                      f"has {there}", f"On CPU: engine: {CPU_ENGINE} with gpus: 0")]  # fmt: skip
     return []
 
 
@@ -174,8 +176,8 @@ def _check_room(evaluation: EvaluationSpec, site: Site, context: int | None) -> 
         return []
     if answer >= context:
         text = f"{answer} tokens leave no room for a prompt in a context of {context}"
-        if evaluation.server.engine == "transformers":
-            return [warning(place, text)]  # it refuses nothing, and goes on beyond the limit
+        if not evaluation.server.kind.bounds_context:
+            return [warning(place, text)]
         return [error(place, text, "Lower it, or raise evaluation.server.max_model_len")]
     longest, name = max(
         (_longest_prompt(Path(site.benchmarks_dir), word) for word in evaluation.benchmarks),

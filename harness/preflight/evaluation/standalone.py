@@ -7,13 +7,13 @@ from pathlib import Path
 
 from harness.config.evaluate import EvalSpec
 from harness.config.site import Site
-from harness.preflight.evaluation.benchmarks import check_evaluation
-from harness.preflight.evaluation.cost import check_tasks
-from harness.preflight.findings import Finding, error
-from harness.preflight.evaluation.judge import check_judge
 from harness.preflight.cluster.machine import check_site
 from harness.preflight.cluster.offline import check_offline
+from harness.preflight.evaluation.benchmarks import check_evaluation
+from harness.preflight.evaluation.cost import check_tasks
+from harness.preflight.evaluation.judge import check_judge
 from harness.preflight.evaluation.serving import check_served_folder, check_serving
+from harness.preflight.findings import Finding, error
 from harness.preflight.rows.template import check_own_template, check_template
 from harness.runs.checkpoints import is_adapter
 

@@ -10,8 +10,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-from harness.config.training.train import TrainSpec
 from harness.chats.dataset import SavedDataset, conversation_columns
+from harness.config.training.train import TrainSpec
 from harness.preflight.findings import Finding, error, warning
 
 KNOWN_ROLES = ("system", "user", "assistant", "tool")
@@ -207,11 +207,11 @@ def check_rows(train: TrainSpec, dataset: SavedDataset) -> RowCheck:
             check.readable = False
             continue
         check.scans[column] = scan_column(dataset, column)
-        check.findings += _judge(check.scans[column], column, train.assistant_only_loss)
+        check.findings += _column_findings(check.scans[column], column, train.assistant_only_loss)
     return check
 
 
-def _judge(scan: Scan, column: str, assistant_only_loss: bool) -> list[Finding]:
+def _column_findings(scan: Scan, column: str, assistant_only_loss: bool) -> list[Finding]:
     cure = "Leave these rows out: dataset.filter(…).save_to_disk(NEW_FOLDER). Rows count from 0"
     what = f"column {column}"
     findings = []

@@ -6,25 +6,26 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from harness.chats.dataset import SavedDataset
 from harness.config.base import Frozen
 from harness.config.load import PROJECT_ROOT
 from harness.config.training.train import TrainSpec
 from harness.errors import CommandError, UserError
-from harness.chats.dataset import SavedDataset, check_dataset
 from harness.preflight.findings import Finding, note
-from harness.preflight.training.model import model_folder
-from harness.preflight.stages import Progress
 from harness.preflight.rows.contents import RowCheck, check_rows
+from harness.preflight.rows.dataset import check_dataset
 from harness.preflight.rows.template import check_template
 from harness.preflight.rows.tokens import (
     Unavailable,
     ask,
-    judge_sample,
-    judge_template,
     request_for,
+    sample_findings,
     sample_rows,
     split_rows,
+    template_findings,
 )
+from harness.preflight.stages import Stages
+from harness.runs.models import find_model
 
 _TURNS_SHOWN = 12
 
@@ -75,7 +76,7 @@ def inspect_dataset(
         seed=seed,
         packing=False,
     )
-    with Progress(report) as progress:
+    with Stages(report) as progress:
         progress.stage(f"the rows of {folder}")
         dataset, findings = check_dataset(train)
         if dataset is None:
@@ -100,7 +101,7 @@ def inspect_dataset(
 def _tokenised(
     train: TrainSpec, model: str, dataset: SavedDataset, data: RowCheck, show: int
 ) -> tuple[dict[str, Any], list[Finding]]:  # fmt: skip
-    folder = model_folder(model)
+    folder = find_model(model)
     static = check_template(train.chat_template_path, train.assistant_only_loss, folder)
     if static:
         return {}, static
@@ -117,13 +118,13 @@ def _tokenised(
     except CommandError as problem:
         last = (problem.stderr.strip() or "no answer in time").splitlines()[-1]
         raise UserError(f"--model: the tokenizer of {model} fails: {last}") from None
-    findings = judge_template(train, answer, name)
+    findings = template_findings(train, answer, name)
     sample, more = split_rows(list(suspects), list(rows), answer.rows, dataset.rows)
     findings += more
     if not rows or any(f.level == "error" for f in findings):
         return {}, findings
     if not sample.good:
-        return {}, judge_sample(train, sample)
+        return {}, sample_findings(train, sample)
     kept = sum(min(row.length, train.max_length) for row in sample.good)
     good = [n for n, row in zip((*suspects, *rows), answer.rows, strict=False) if not row.problem]
     shares = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99}
@@ -138,7 +139,7 @@ def _tokenised(
             ShownRow(number=number, spans=spans)
             for number, spans in list(zip(good, answer.shown, strict=False))[:show]
         ],
-    }, findings + judge_sample(train, sample)
+    }, findings + sample_findings(train, sample)
 
 
 def _template(path: Path) -> Path:

@@ -2,30 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
-from jinja2 import TemplateSyntaxError, nodes
-from jinja2.ext import Extension
-from jinja2.parser import Parser
-from jinja2.sandbox import ImmutableSandboxedEnvironment
-
+from harness.chats.template import marks_answers, own_template, syntax_problem
 from harness.config.load import PROJECT_ROOT
 from harness.preflight.findings import Finding, error
-from harness.runs.files import read_json
 
 PLACE = "train.chat_template_path"
-_MARKER = re.compile(r"\{%-?\s*generation\s*-?%\}")
-
-
-class _Generation(Extension):
-    """`{% generation %}…{% endgeneration %}`, as transformers' own renderer knows it."""
-
-    tags = {"generation"}
-
-    def parse(self, parser: Parser) -> list[nodes.Node]:
-        next(parser.stream)
-        return parser.parse_statements(("name:endgeneration",), drop_needle=True)
 
 
 def check_template(
@@ -36,14 +19,11 @@ def check_template(
         return _check_own(model, assistant_only_loss) if model else []
     try:
         text = Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as problem:
-        return [error(PLACE, f"{path}: cannot be read: {problem}", f"shipped: {_shipped()}")]
-    extensions = [_Generation, "jinja2.ext.loopcontrols"]
-    try:
-        ImmutableSandboxedEnvironment(extensions=extensions).parse(text)
-    except TemplateSyntaxError as problem:
+    except (OSError, UnicodeDecodeError) as unreadable:
+        return [error(PLACE, f"{path}: cannot be read: {unreadable}", f"shipped: {_shipped()}")]
+    if problem := syntax_problem(text):
         return [error(f"{path}:{problem.lineno}", f"not valid Jinja: {problem.message}")]
-    if assistant_only_loss and not _MARKER.search(text):
+    if assistant_only_loss and not marks_answers(text):
         return [
             error(
                 PLACE,
@@ -66,7 +46,7 @@ def _check_own(model: Path, assistant_only_loss: bool) -> list[Finding]:
     cure = f"Set train.chat_template_path to one of templates/chat/: {_shipped()}"
     if text is None:
         return [error(PLACE, f"{model} has no chat template of its own", cure)]
-    if assistant_only_loss and not _MARKER.search(text):
+    if assistant_only_loss and not marks_answers(text):
         return [error(PLACE, f"{model}: its own template has no {{% generation %}} markers", cure)]
     return []
 
@@ -77,15 +57,3 @@ def check_own_template(model: Path) -> list[Finding]:
         return []
     cure = f"--chat-template with one of templates/chat/: {_shipped()}"
     return [error("MODEL", f"{model} has no chat template of its own", cure)]
-
-
-def own_template(model: Path) -> str | None:
-    """The chat template in a model's folder: its own file, else tokenizer_config.json's field."""
-    file = model / "chat_template.jinja"
-    if file.is_file():
-        return file.read_text(encoding="utf-8")
-    config = model / "tokenizer_config.json"
-    found = read_json(config).get("chat_template") if config.is_file() else None
-    if isinstance(found, list):  # several by name, as older models have them
-        found = {entry.get("name"): entry.get("template") for entry in found}.get("default")
-    return found if isinstance(found, str) else None

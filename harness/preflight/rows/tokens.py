@@ -9,16 +9,16 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from harness.chats.dataset import SavedDataset, conversation_columns
 from harness.chats.end_token import with_end_token
+from harness.chats.tokenizing import Answer, Request, RowTokens
 from harness.config.load import PROJECT_ROOT
 from harness.config.training.train import TrainSpec
 from harness.errors import CommandError, ResultError
-from harness.chats.dataset import SavedDataset, conversation_columns
 from harness.preflight.findings import Finding, error, note, warning
 from harness.preflight.rows.contents import RowCheck
-from harness.chats.tokenizing import Answer, Request, RowTokens
-from harness.runs.files import read_json
 from harness.processes.shell import call
+from harness.runs.files import read_json
 
 SAMPLE_ROWS = 2000
 TEMPLATE, DATA, EOS = "train.chat_template_path", "train.dataset_name", "train.eos_token"
@@ -130,12 +130,12 @@ def check_tokens(
     except CommandError as problem:
         last = (problem.stderr.strip() or "it did not answer in time").splitlines()[-1]
         return None, [error("train.model_name", f"the tokenizer of {model} fails: {last}")]
-    findings = judge_template(train, answer, model)
+    findings = template_findings(train, answer, model)
     broken = any(f.level == "error" for f in findings)
     if broken or not rows or not answer.rows or dataset is None:
         return None, findings  # with a wrong template the rows tell nothing
     sample, more = split_rows(list(suspects), list(rows), answer.rows, dataset.rows)
-    return sample, findings + more + judge_sample(train, sample)
+    return sample, findings + more + sample_findings(train, sample)
 
 
 def split_rows(
@@ -154,7 +154,7 @@ def split_rows(
     return sample, [error(DATA, text, cure)]
 
 
-def judge_template(train: TrainSpec, answer: Answer, model: str) -> list[Finding]:
+def template_findings(train: TrainSpec, answer: Answer, model: str) -> list[Finding]:
     """Findings about template and end tokens."""
     shipped = (
         "Take a template of templates/chat/, or close the generation block after the end token"
@@ -187,10 +187,10 @@ def judge_template(train: TrainSpec, answer: Answer, model: str) -> list[Finding
         elif done != "rendered":
             text = f"messages of role {role!r} are in the data, and the template {done}"
             findings.append(error(TEMPLATE, text, "Rename the role, or use another template"))
-    return findings + _judge_ends(train, answer, model)
+    return findings + _end_findings(train, answer, model)
 
 
-def _judge_ends(train: TrainSpec, answer: Answer, model: str) -> list[Finding]:
+def _end_findings(train: TrainSpec, answer: Answer, model: str) -> list[Finding]:
     """Do eos_token, tokenizer, template and generation config agree; what will be saved."""
     known = _known_ends(Path(model))
     asked = answer.eos.id if answer.eos and train.eos_token is not None else None
@@ -220,7 +220,7 @@ def _known_ends(folder: Path) -> int | list[int] | None:
     return None
 
 
-def judge_sample(train: TrainSpec, sample: Sample) -> list[Finding]:
+def sample_findings(train: TrainSpec, sample: Sample) -> list[Finding]:
     """Findings about lengths and masks."""
     findings = []
     failed = [(n, row.problem) for n, row in sample.rows.items() if row.problem]

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from harness.preflight.findings import Finding, error, note
-from harness.runs.models import broken_weights
+from harness.runs.models import broken_weights, cached_snapshot
 
 _HUB_ID = re.compile(r"^[A-Za-z0-9][\w.-]*(/[\w.-]+)?$")
 _TIMEOUT_S = 8.0
@@ -24,22 +24,6 @@ def check_model(name: str) -> list[Finding]:
     if cached_snapshot(name):
         return []
     return _check_hub(name)
-
-
-def model_folder(name: str) -> Path | None:
-    """Where the model lies on this machine: its folder, or its snapshot in the Hub's cache."""
-    return Path(name) if Path(name).is_dir() else cached_snapshot(name)
-
-
-def cached_snapshot(name: str) -> Path | None:
-    """The newest snapshot with a config.json in the Hub's cache (huggingface_hub's layout)."""
-    home = Path(os.environ.get("HF_HOME", "~/.cache/huggingface")).expanduser()
-    cache = Path(os.environ.get("HF_HUB_CACHE", home / "hub"))
-    snapshots = sorted(
-        (cache / f"models--{name.replace('/', '--')}" / "snapshots").glob("*/config.json"),
-        key=lambda path: path.stat().st_mtime,
-    )
-    return snapshots[-1].parent if snapshots else None
 
 
 def _check_folder(folder: Path) -> list[Finding]:

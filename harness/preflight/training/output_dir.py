@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from harness.compute.train.launch import script_arguments
-from harness.runs.configuration import CONFIG, differences
-from harness.runs.resume import BatchFacts, newest_complete
+from harness.config.training.script import script_arguments
 from harness.config.training.train import TrainSpec
 from harness.errors import ResultError
 from harness.preflight.findings import Finding, error, note, warning
 from harness.runs.checkpoints import read_marker
+from harness.runs.configuration import CONFIG, differences
 from harness.runs.paths import COMPLETE_MARKER, checkpoint_step
+from harness.runs.resume import BatchFacts, newest_complete
 
 PLACE = "train.output_dir"
 _LENGTH = ("max_steps", "num_train_epochs")

@@ -8,16 +8,16 @@ from pathlib import Path
 from statistics import median
 
 from harness.config.base import minutes
-from harness.config.load import load_spec
 from harness.config.site import Site
 from harness.config.spec import Spec
 from harness.config.training.train import TrainSpec
 from harness.errors import HarnessError
-from harness.plan.plan import planned_steps, total_steps
+from harness.plan.steps import planned_steps, total_steps
 from harness.preflight.findings import Finding, note, warning
-from harness.preflight.training.packing import estimate
 from harness.preflight.rows.tokens import Sample
+from harness.preflight.training.packing import estimate
 from harness.runs.paths import find_runs
+from harness.runs.reader import RunReader
 
 _SPEED_FIELDS = (
     "model_name", "max_length", "packing", "bf16", "model_dtype", "gradient_checkpointing",
@@ -120,7 +120,7 @@ def known_speed(spec: Spec, runs_dir: Path) -> tuple[float | None, str]:
         if run.name != spec.name or not run.train_log.is_file():
             continue
         try:
-            earlier = load_spec(run.spec).train
+            earlier = RunReader(run).train
         except HarnessError:
             continue  # written by another version
         if any(getattr(earlier, f, None) != getattr(spec.train, f, None) for f in _SPEED_FIELDS):

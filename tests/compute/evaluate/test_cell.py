@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from harness.benchmarks.prepare import open_items, prepare
-from harness.compute.evaluate.cell import CellWork
 from harness.compute.evaluate.answers.generate import Row
+from harness.compute.evaluate.cell import CellWork
 from harness.config.evaluation import EvaluationSpec, Sampling
 from harness.errors import EvaluationError
 from harness.plan.plan import Cell

@@ -24,7 +24,7 @@ LIMITS = GatesSpec()
 
 
 def judged(rows: list[dict[str, Any]], expected: int, **limits: Any) -> gates.Verdict:
-    return gates.judge_answers(gates.tally(rows), expected, GatesSpec(**limits))
+    return gates.answers_verdict(gates.tally(rows), expected, GatesSpec(**limits))
 
 
 @pytest.mark.parametrize(
@@ -84,16 +84,18 @@ def test_thinking_without_an_answer_is_not_an_empty_answer() -> None:
 def test_exactly_zero_is_noted_or_invalid_and_a_little_is_fine() -> None:
     gsm8k = BENCHMARKS["gsm8k"]
     zero = {"pass@1": {"symbolic_correct": 0.0, "num_entries": 3}}
-    assert gates.judge_metrics(gsm8k, zero, 3, LIMITS).warnings == ["symbolic_correct is exactly 0"]
+    assert gates.metrics_verdict(gsm8k, zero, 3, LIMITS).warnings == [
+        "symbolic_correct is exactly 0"
+    ]
     strict = GatesSpec(zero="invalid")
-    assert gates.judge_metrics(gsm8k, zero, 3, strict).reason == "symbolic_correct is exactly 0"
+    assert gates.metrics_verdict(gsm8k, zero, 3, strict).reason == "symbolic_correct is exactly 0"
     some = {"pass@1": {"symbolic_correct": 0.1, "num_entries": 3}}
-    assert gates.judge_metrics(gsm8k, some, 3, strict) == gates.Verdict()
+    assert gates.metrics_verdict(gsm8k, some, 3, strict) == gates.Verdict()
 
 
 def test_metrics_of_another_number_of_entries_are_invalid() -> None:
     metrics = {"pass@1": {"symbolic_correct": 50.0, "num_entries": 2}}
-    found = gates.judge_metrics(BENCHMARKS["gsm8k"], metrics, 3, LIMITS)
+    found = gates.metrics_verdict(BENCHMARKS["gsm8k"], metrics, 3, LIMITS)
     assert found.reason == "pass@1 counts 2 entries for 3 items"
 
 

@@ -27,7 +27,7 @@ from harness.plan.plan import Cell
 from harness.runs.metrics import read_metrics, read_task
 from harness.runs.paths import CellPaths
 from tests.compute.serve.test_server import request
-from tests.compute.serve.test_transformers_serve import NEEDED, PROGRAM
+from tests.compute.serve.test_transformers import NEEDED, PROGRAM
 
 pytest.importorskip("openai", reason="needs the extra `eval`")
 pytest.importorskip("math_verify", reason="needs the extra `eval`")

@@ -6,13 +6,11 @@ import socket
 import subprocess
 import sys
 from itertools import islice
-from pathlib import Path
 
 import pytest
 
 from harness.compute.serve import ports
-
-ROOT = Path(__file__).parents[3]
+from tests.support import ROOT
 
 
 @pytest.mark.parametrize(

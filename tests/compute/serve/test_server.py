@@ -22,12 +22,12 @@ import psutil
 import pytest
 
 from harness.compute.serve import ServeRequest, ports, ready, serve, watch
-from harness.processes.supervised import ServerProcess
 from harness.compute.serve.sglang import KEY_VARIABLE
 from harness.errors import ServerError
+from harness.processes.supervised import SupervisedProcess
+from tests.support import ROOT
 
 FAKE = Path(__file__).with_name("fake_server.py")
-ROOT = Path(__file__).parents[3]
 
 
 def request(folder: Path, *, preferred: int | None = None, **options: Any) -> ServeRequest:
@@ -63,8 +63,8 @@ def wait_for(condition: Callable[[], bool], within_s: float = 20) -> None:
 
 @pytest.fixture
 def short_grace(monkeypatch: pytest.MonkeyPatch) -> None:
-    defaults = dict(ServerProcess.__init__.__kwdefaults__ or {})
-    monkeypatch.setattr(ServerProcess.__init__, "__kwdefaults__", {**defaults, "grace_s": 0.5})
+    defaults = dict(SupervisedProcess.__init__.__kwdefaults__ or {})
+    monkeypatch.setattr(SupervisedProcess.__init__, "__kwdefaults__", {**defaults, "grace_s": 0.5})
 
 
 def test_a_ready_server_answers_under_its_name_with_its_key(tmp_path: Path) -> None:
@@ -354,7 +354,7 @@ def test_nothing_remains_when_our_own_process_is_killed(
         from harness.processes import supervised as process
         from harness.compute.serve import serve
         from tests.compute.serve.test_server import request
-        process.ServerProcess.__init__.__kwdefaults__["grace_s"] = 0.5
+        process.SupervisedProcess.__init__.__kwdefaults__["grace_s"] = 0.5
         with serve(request(Path({str(tmp_path)!r}), daemon={str(note)!r})) as server:
             child = os.fork() if {forked} else 0
             if {forked} and child == 0:

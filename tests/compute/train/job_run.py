@@ -17,8 +17,9 @@ import yaml
 
 from harness.runs.files import read_json
 from harness.runs.paths import RunPaths
+from tests.support import ROOT
 
-PROJECT = Path(__file__).parents[3]
+PROJECT = ROOT
 TEMPLATE = PROJECT / "templates" / "chat" / "qwen3_nonthinking.jinja"
 
 

@@ -14,9 +14,9 @@ from harness.compute.train.launch import (
     command,
     environment,
     main,
-    script_arguments,
 )
 from harness.config.training.lora import LORA_DEFAULTS
+from harness.config.training.script import script_arguments
 from harness.config.training.train import TrainSpec
 
 GPUS = TrainSpec(model_name="m", dataset_name="d", nodes=2, gpus_per_node=4)

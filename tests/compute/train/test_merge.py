@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support import ROOT
+
 pytest.importorskip("peft", reason="needs the extra `train`")
 
 import torch
@@ -24,7 +26,7 @@ from harness.runs.checkpoints import fingerprint, mark_complete
 from harness.runs.files import read_json
 from tests.tiny_model import make_tiny_model
 
-PROJECT = Path(__file__).parents[3]
+PROJECT = ROOT
 TEMPLATE = (PROJECT / "templates" / "chat" / "qwen3.jinja").read_text()
 
 

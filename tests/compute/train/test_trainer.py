@@ -9,18 +9,20 @@ from typing import Any
 
 import pytest
 
+from tests.support import ROOT
+
 pytest.importorskip("trl", reason="TRL is not installed")
 
+from harness.chats.end_token import template_end_token
 from harness.compute.train.arguments import parse
 from harness.compute.train.attention import attention
-from harness.compute.train.callbacks import _drop_steps_after, _finite, progress_line
-from harness.chats.end_token import template_end_token
-from harness.compute.train.sft import check_template
+from harness.compute.train.run_log import _drop_steps_after, _finite, log_line
+from harness.compute.train.sft import require_trainable_template
 from harness.compute.train.trainer import check_stops, stop_at_template_end
 from harness.errors import TrainingError, UserError
 from tests.tiny_model import make_tiny_tokenizer
 
-TEMPLATES = Path(__file__).parents[3] / "templates" / "chat"
+TEMPLATES = ROOT / "templates" / "chat"
 IM_END, ENDOFTEXT = 2, 0
 NEEDED = ["--model_name", "m", "--dataset_name", "d", "--use_cpu"]
 
@@ -101,9 +103,9 @@ def test_a_template_without_markers_is_refused_before_training(tmp_path: Path) -
     file.write_text("{% for m in messages %}{{ m.content }}{% endfor %}")
     argv = [*NEEDED, "--assistant_only_loss", "--chat_template_path", str(file)]
     with pytest.raises(UserError, match="generation"):
-        check_template(*parse(argv))
+        require_trainable_template(*parse(argv))
     with pytest.raises(UserError, match=r"no such \.jinja file"):
-        check_template(*parse([*NEEDED, "--chat_template_path", "Qwen/Qwen3-8B"]))
+        require_trainable_template(*parse([*NEEDED, "--chat_template_path", "Qwen/Qwen3-8B"]))
 
 
 def test_log_lines_after_the_checkpoint_are_dropped(tmp_path: Path) -> None:
@@ -122,7 +124,7 @@ def test_progress_is_one_line() -> None:
     entry = {"step": 20, "loss": 1.2345, "grad_norm": "nan", "learning_rate": 2e-5,
              "steps_per_second": 0.5, "tokens_per_second": 12345.6, "peak_memory_gb": 12.3,
              "remaining_seconds": 3661}  # fmt: skip
-    assert progress_line(entry, 100) == (
+    assert log_line(entry, 100) == (
         "step 20/100  loss 1.234  grad nan  lr 2e-05  0.5 steps/s  12,346 tokens/s  12.30 GB"
         "  1:01:01 left"
     )

@@ -70,7 +70,7 @@ async def _generate(
     from openai import AsyncOpenAI
 
     total = len(work.items)
-    progress = _Progress(work, total, total - missing)
+    progress = _AnswerCount(work, total, total - missing)
     came = errors_in_a_row = 0
     timeout = evaluation.request_timeout_minutes * 60
     connections = httpx.Limits(max_connections=evaluation.concurrency)
@@ -190,7 +190,7 @@ def item_seed(seed: int, repeat: int, index: int) -> int:
     return (seed + repeat * 1_000_003 + index) % 2**31
 
 
-class _Progress:
+class _AnswerCount:
     """A line at most every ten seconds."""
 
     def __init__(self, work: Generation, total: int, resumed: int) -> None:

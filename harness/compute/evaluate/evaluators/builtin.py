@@ -22,11 +22,11 @@ from harness.benchmarks.prepare import (
 )
 from harness.benchmarks.registry import Benchmark, Item
 from harness.compute.evaluate.answers.file import Answers, chunks, json_line
-from harness.compute.evaluate.graders import GRADERS, Grader
-from harness.compute.evaluate.graders.aggregate import BenchmarkAggregator
+from harness.compute.evaluate.answers.generate import Generation, generate
 from harness.compute.evaluate.evaluators.evaluator import Outcome
 from harness.compute.evaluate.gates import Tally
-from harness.compute.evaluate.answers.generate import Generation, generate
+from harness.compute.evaluate.graders import Grader, grader_of
+from harness.compute.evaluate.graders.aggregate import BenchmarkAggregator
 from harness.compute.serve.server import RunningServer
 from harness.config.evaluation import EvaluationSpec
 from harness.errors import EvaluationError
@@ -34,7 +34,6 @@ from harness.runs.files import open_atomic
 from harness.runs.paths import CellPaths
 
 Row = dict[str, Any]
-_PACKAGES = {"math": "math-verify", "ifeval": "lm-eval", "code": "evalplus"}
 _NOT_FOR_SUMS = frozenset({"completion", "generation", "serialized_output"})
 
 
@@ -106,7 +105,7 @@ class BuiltinEvaluator:
     def metrics(self) -> Outcome:
         """See `Evaluator.metrics`; writes `output-rs<k>.jsonl`: item, answer and grade."""
         os.environ["NLTK_DATA"] = str(nltk_data(self.benchmarks_dir))
-        grader = GRADERS[self.benchmark.grader](**self._grader_options())
+        grader = grader_of(self.benchmark.grader, **self._grader_options())
         sums = BenchmarkAggregator(self.benchmark.name, self.benchmark.grader, self.repeats)
         tallies = [Tally() for _ in range(self.repeats)]
         done = 0
@@ -141,7 +140,7 @@ class BuiltinEvaluator:
         }
 
     def _versions(self) -> dict[str, str]:
-        package = _PACKAGES.get(self.benchmark.grader.partition(":")[0])
+        package = self.benchmark.kind.package if self.benchmark.kind else ""
         return {package: metadata.version(package)} if package else {}
 
 

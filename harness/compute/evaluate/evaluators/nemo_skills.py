@@ -17,10 +17,11 @@ from typing import Any
 from harness.compute.evaluate.evaluators.run_program import ProgramResult, run_program
 from harness.compute.serve.server import RunningServer
 from harness.config.backends import NemoSkillsSpec
+from harness.config.engines import ENGINES
 from harness.config.evaluation import EvaluationSpec, Sampling
 from harness.errors import CommandError, EvaluationError, ResultError
-from harness.runs.metrics import Metrics, read_metrics
 from harness.processes.shell import call
+from harness.runs.metrics import Metrics, read_metrics
 
 PREFIX = "nemo-skills."
 KEY_VARIABLE = "HARNESS_SERVER_KEY"
@@ -39,16 +40,13 @@ def eval_command(
     sampling: Sampling,
     options: NemoSkillsSpec,
 ) -> list[str]:
-    """`ns eval` of one benchmark against a running server.
-
-    ns knows the servers vllm and sglang; another OpenAI-compatible one passes for vllm.
-    """
+    """`ns eval` of one benchmark against a running server."""
     argv = [
         "ns", "eval",
         f"--output_dir={folder}",
         f"--benchmarks={benchmark}:{repeats}" if repeats > 1 else f"--benchmarks={benchmark}",
         f"--model={model}",
-        f"--server_type={'sglang' if engine == 'sglang' else 'vllm'}",
+        f"--server_type={ENGINES[engine].ns_server_type}",
         f"--server_address={address}",
         f"--starting_seed={sampling.seed}",
     ]  # fmt: skip

@@ -10,8 +10,8 @@ from typing import Any
 from harness.benchmarks.registry import Benchmark
 from harness.compute.evaluate.evaluators import lm_eval, nemo_skills
 from harness.compute.evaluate.evaluators.evaluator import Outcome
-from harness.compute.evaluate.gates import tally
 from harness.compute.evaluate.evaluators.run_program import ProgramResult
+from harness.compute.evaluate.gates import tally
 from harness.compute.serve.server import RunningServer
 from harness.config.evaluation import EvaluationSpec
 from harness.errors import EvaluationError

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.processes.supervised import ServerProcess
 from harness.compute.serve.server import RunningServer
 from harness.errors import EvaluationError
+from harness.processes.supervised import SupervisedProcess
 from harness.runs.metrics import Metrics
 
 Row = dict[str, Any]
@@ -49,7 +49,7 @@ def run_program(
     with the end of the log, when it fails or takes longer than `limit_s` seconds; ServerError as
     soon as the server that it asks is dead.
     """
-    process = ServerProcess(
+    process = SupervisedProcess(
         argv, environ, log, marker=secrets.token_hex(8), secrets=list(hidden), grace_s=5.0
     )
     name, began = Path(argv[0]).name, time.monotonic()
@@ -71,5 +71,5 @@ def run_program(
         raise _failure(f"{name} ended with exit code {process.exit_code}", process)
 
 
-def _failure(reason: str, process: ServerProcess) -> EvaluationError:
+def _failure(reason: str, process: SupervisedProcess) -> EvaluationError:
     return EvaluationError(f"{reason}; log: {process.log_path}; its last lines:\n{process.tail()}")

@@ -1,5 +1,7 @@
 """Graders of our own for the common benchmarks; they follow NeMo-Skills 0.7.0 item by item.
 
+Which kinds there are, and what each needs, is a row of config/graders.py.
+
 responses.py               think blocks and boxes, common to all
 math_answers.py            gsm8k (math_worker.py compares, in a process of its own)
 multiple_choice.py         mmlu
@@ -13,23 +15,11 @@ evaluator.py               the three parts as one: ask, grade, sum up
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
+from importlib import import_module
 from typing import Any, Protocol
 
-from harness.compute.evaluate.graders.code import CodeGrader
-from harness.compute.evaluate.graders.instructions_following import InstructionGrader
-from harness.compute.evaluate.graders.math_answers import MathGrader
-from harness.compute.evaluate.graders.multiple_choice import MultipleChoiceGrader
-
-__all__ = [
-    "GRADERS",
-    "CodeGrader",
-    "Grader",
-    "InstructionGrader",
-    "MathGrader",
-    "MultipleChoiceGrader",
-]
+from harness.config.graders import GRADERS
 
 
 class Grader(Protocol):
@@ -42,12 +32,13 @@ class Grader(Protocol):
         ...
 
 
-# Kind of benchmark -> what makes its grader. The code graders take `ground_truth`, the folder
-# that ground_truth.prepare_ground_truth wrote, and the arguments of CodeGrader.
-GRADERS: dict[str, Callable[..., Grader]] = {
-    "math": MathGrader,
-    "multiple_choice": MultipleChoiceGrader,
-    "code:human-eval": partial(CodeGrader, "humaneval"),
-    "code:mbpp": partial(CodeGrader, "mbpp"),
-    "ifeval": InstructionGrader,
-}
+def grader_of(kind: str, **options: Any) -> Grader:
+    """The grader of a kind, with its own options and these.
+
+    Those that run code take `ground_truth`, the folder that ground_truth.prepare_ground_truth
+    wrote, and the arguments of CodeGrader.
+    """
+    row = GRADERS[kind]
+    module = import_module(f"{__name__}.{row.module}")
+    grader: Grader = module.GRADER(**row.options, **options)
+    return grader

@@ -15,24 +15,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from harness.compute.evaluate.graders.tokens import Common, answer_tokens, reasoning_tokens
+from harness.config.graders import GRADERS
 from harness.errors import ResultError
 
 Row = Mapping[str, Any]
 Metrics = dict[str, dict[str, Any]]
 # Aggregation -> score -> sum over all entries.
 _Sums = defaultdict[str, defaultdict[str, float]]
-
-# Which field of a row each metric comes from.
-_SCORES = {
-    "math": {"symbolic_correct": "symbolic_correct"},
-    "multiple_choice": {"symbolic_correct": "symbolic_correct"},
-    "code:human-eval": {
-        "passing_base_tests": "is_correct",
-        "passing_plus_tests": "is_correct-plus",
-    },
-    "code:mbpp": {"passing_base_tests": "is_correct", "passing_plus_tests": "is_correct-plus"},
-}
-_WITH_ANSWERS = frozenset({"math", "multiple_choice"})
 
 
 def benchmark_metrics(
@@ -92,16 +81,17 @@ class BenchmarkAggregator:
 class Aggregator:
     """The metrics of items that are added one after the other; keeps numbers, not rows.
 
-    `kind` is a name in `GRADERS`. Rows have the grader's fields and, where known,
+    `kind` is a row of config/graders.py. Rows have the grader's fields and, where known,
     `num_generated_tokens`, `generation_start_time` and `generation_end_time` (seconds since the
     epoch).
     """
 
     def __init__(self, kind: str, samples: int) -> None:
         """Raises ResultError for a kind without an aggregation."""
-        if kind != "ifeval" and kind not in _SCORES:
+        row = GRADERS.get(kind)
+        if row is None or row.judged:
             raise ResultError(f"no aggregation is known for {kind!r}")
-        self._kind, self._samples = kind, samples
+        self._kind, self._samples = row, samples
         self._common = Common()
         self._sums: dict[str, _Sums] = {}
         self._instructions = 0
@@ -118,7 +108,7 @@ class Aggregator:
             ("answer_tokens", answer_tokens),
         ):
             self._keep(name, [field(row) for row in rows])
-        if self._kind == "ifeval":
+        if self._kind.aggregation == "instructions":
             self._add_instructions(item, rows)
         else:
             self._add_correctness(rows)
@@ -127,7 +117,7 @@ class Aggregator:
         """`{aggregation: {metric: value}}`. Raises ResultError when nothing was added."""
         if not self._common.entries:
             raise ResultError("nothing to aggregate: no items or no samples")
-        if self._kind == "ifeval":
+        if self._kind.aggregation == "instructions":
             metrics = self._instruction_metrics()
         else:
             metrics = self._correctness_metrics()
@@ -146,9 +136,9 @@ class Aggregator:
 
     def _add_correctness(self, rows: Sequence[Row]) -> None:
         sums = self._sum("")
-        with_answers = self._kind in _WITH_ANSWERS
+        with_answers = self._kind.has_answers
         answers = [row["predicted_answer"] for row in rows] if with_answers else []
-        scored = {m: [float(row[f]) for row in rows] for m, f in _SCORES[self._kind].items()}
+        scored = {m: [float(row[f]) for row in rows] for m, f in self._kind.scores.items()}
         for metric, values in scored.items():
             self._keep(metric, values)
             _add_pass(sums, metric, values)

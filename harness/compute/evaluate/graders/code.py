@@ -12,10 +12,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.compute.evaluate.sandbox import sandbox
 from harness.compute.evaluate.graders import ground_truth as truth
 from harness.compute.evaluate.graders.responses import strip_reasoning
 from harness.compute.evaluate.graders.workers import Command, Failure, run_tasks
+from harness.compute.evaluate.sandbox import sandbox
 from harness.errors import EvaluationError
 
 _RUNNER = "harness.compute.evaluate.graders.code_runner"
@@ -137,3 +137,6 @@ def extract_code(text: str) -> str:
             text = text.split(fence, 1)[1].strip()
             return text.split(_FENCE, 1)[0].strip()
     return text.strip() if text.startswith(" ") else text
+
+
+GRADER = CodeGrader

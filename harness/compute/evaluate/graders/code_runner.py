@@ -20,8 +20,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from harness.compute.evaluate.sandbox import sandbox
 from harness.compute.evaluate.graders.ground_truth import SUITE_GRACE_S
+from harness.compute.evaluate.sandbox import sandbox
 
 _PROGRAM_MEMORY_BYTES = 4 << 30
 _PASS, _FAIL, _UNKNOWN = 0, 1, 3

@@ -183,3 +183,6 @@ def _no_download(nltk: ModuleType) -> Iterator[None]:
         yield
     finally:
         nltk.download = original  # type: ignore[attr-defined]
+
+
+GRADER = InstructionGrader

@@ -60,3 +60,6 @@ def _environment() -> dict[str, str]:
     root = str(Path(harness.__file__).resolve().parents[1])
     path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
     return {**os.environ, "PYTHONPATH": path}
+
+
+GRADER = MathGrader

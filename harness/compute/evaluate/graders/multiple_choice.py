@@ -57,3 +57,6 @@ def extract_letter(text: str) -> str | None:
 def _last(pattern: re.Pattern[str], text: str) -> str | None:
     found: list[str] = pattern.findall(text)
     return found[-1].strip() if found else None
+
+
+GRADER = MultipleChoiceGrader

@@ -12,7 +12,6 @@ import json
 import os
 import queue
 import selectors
-import signal
 import subprocess
 import tempfile
 import threading
@@ -21,8 +20,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from harness.compute.evaluate.sandbox.sandbox import family
 from harness.errors import EvaluationError
+from harness.processes.kin import end_group
 
 _MAX_LINE = 1 << 20
 _POLL_S = 0.1
@@ -101,13 +100,7 @@ class _Helper:
 
     def kill(self) -> None:
         """End the helper, its process group and its descendants; wait for it."""
-        descendants = list(family(self._process.pid))
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
-        for pid in descendants[1:]:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.kill(pid, signal.SIGKILL)
-        self._process.wait()
+        end_group(self._process)
         for stream in (self._stdin, self._stdout, self._stderr):
             with contextlib.suppress(OSError):
                 stream.close()

@@ -139,4 +139,4 @@ def score_with_interval(battles: Sequence[float]) -> tuple[float | None, list[fl
     return score, [round(rate - score, 2) for rate in rates]
 
 
-ARENA = Judged(calls, lambda text: verdict(text) is not None, metrics)
+JUDGED = Judged(calls, lambda text: verdict(text) is not None, metrics)

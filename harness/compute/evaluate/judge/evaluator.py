@@ -5,24 +5,23 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib import import_module
 from typing import Any
 
 from harness.benchmarks.items import Item
 from harness.compute.evaluate.answers.file import json_line
 from harness.compute.evaluate.evaluators.builtin import BuiltinEvaluator
+from harness.compute.evaluate.evaluators.evaluator import Outcome
+from harness.compute.evaluate.gates import answers_verdict, tally
 from harness.compute.evaluate.graders.responses import strip_reasoning
 from harness.compute.evaluate.graders.tokens import common_metrics
-from harness.compute.evaluate.evaluators.evaluator import Outcome
-from harness.compute.evaluate.gates import judge_answers, tally
-from harness.compute.evaluate.judge.arena import ARENA
 from harness.compute.evaluate.judge.ask import Asking
 from harness.compute.evaluate.judge.calls import Call, Judged, Row
 from harness.compute.evaluate.judge.judge import Judge
 from harness.compute.evaluate.judge.judgements import Judgement, key_of, read_judgements
-from harness.compute.evaluate.judge.mt_bench import MT_BENCH
+from harness.config.graders import GRADERS
 from harness.runs.files import open_atomic
 
-KINDS = {"judge:mt-bench": MT_BENCH, "judge:arena": ARENA}
 WARN_INVALID_SHARE = 0.02
 
 
@@ -41,11 +40,11 @@ class JudgedEvaluator(BuiltinEvaluator):
         (answers,) = self._answers
         rows = list(answers.rows(item["id"] for item in self.items))
         count = tally(rows)
-        reason = judge_answers(count, len(self.items), self.evaluation.gates).reason
+        reason = answers_verdict(count, len(self.items), self.evaluation.gates).reason
         if reason:
             self._write_output([{**i, **r} for i, r in zip(self.items, rows, strict=True)])
             return Outcome({}, [count], reason=f"{reason}; nothing was judged")
-        kind = KINDS[self.benchmark.grader]
+        kind = judged_kind(self.benchmark.grader)
         judged, usage = self._judge_rows(kind, rows)
         self._write_output(judged)
         metrics = judged_metrics(self.benchmark.name, kind, judged)
@@ -94,6 +93,13 @@ class JudgedEvaluator(BuiltinEvaluator):
     def _write_output(self, rows: Sequence[Row]) -> None:
         with open_atomic(self.paths.output(0)) as file:
             file.writelines(json_line(dict(row)) for row in rows)
+
+
+def judged_kind(grader: str) -> Judged:
+    """How a kind of benchmark is judged: its module's own word."""
+    module = import_module(f"{__package__}.{GRADERS[grader].module}")
+    kind: Judged = module.JUDGED
+    return kind
 
 
 def _with_judgements(

@@ -67,4 +67,4 @@ def _mean(values: Sequence[float | None]) -> float | None:
     return sum(there) / len(there) if there else None
 
 
-MT_BENCH = Judged(calls, lambda text: rating(text) is not None, metrics)
+JUDGED = Judged(calls, lambda text: rating(text) is not None, metrics)

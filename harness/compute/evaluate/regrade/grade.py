@@ -26,12 +26,6 @@ from harness.runs.metrics import Metrics
 
 Row = dict[str, Any]
 _CODE_CHUNK = 64
-_SHOWN = {
-    "math": ("predicted_answer", "symbolic_correct"),
-    "multiple_choice": ("predicted_answer", "symbolic_correct"),
-    "ifeval": ("strict_eval", "loose_eval"),
-}
-"""Fields of `grade`; of programs all that their grader tells."""
 _TIMING = ("num_generated_tokens", "generation_start_time", "generation_end_time")
 
 
@@ -130,7 +124,7 @@ class Grading:
         return grades
 
     def _grader(self) -> Any:
-        from harness.compute.evaluate.graders import GRADERS
+        from harness.compute.evaluate.graders import grader_of
 
         options: dict[str, Any] = {}
         if self.benchmark.runs_code:
@@ -138,10 +132,10 @@ class Grading:
             options["allow_unsandboxed"] = self.allow_unsandboxed
         if nltk_data(self.benchmarks_dir).is_dir():
             os.environ["NLTK_DATA"] = str(nltk_data(self.benchmarks_dir))
-        return GRADERS[self.benchmark.grader](**options)
+        return grader_of(self.benchmark.grader, **options)
 
     def _shown(self, grade: Row) -> Row:
-        fields = _SHOWN.get(self.benchmark.grader)
+        fields = self.benchmark.kind.shown if self.benchmark.kind else None
         return dict(grade) if fields is None else {name: grade[name] for name in fields}
 
 

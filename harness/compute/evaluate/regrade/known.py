@@ -16,7 +16,7 @@ from typing import Any
 from harness.benchmarks.items import Item
 from harness.benchmarks.prepare import is_prepared, open_items
 from harness.benchmarks.registry import Benchmark
-from harness.config.benchmark import NEEDS
+from harness.config.graders import GRADERS
 from harness.errors import UserError
 
 Row = Mapping[str, Any]
@@ -29,7 +29,7 @@ class Known:
     def __init__(self, benchmark: Benchmark, benchmarks_dir: Path) -> None:
         """Raises UserError when a code benchmark's tests are not prepared."""
         self._benchmark = benchmark
-        self._by_question_first = benchmark.grader == "multiple_choice"
+        self._by_question_first = GRADERS[benchmark.grader].by_question
         self._from_rows: set[str] = set()
         self._items: Sequence[Item] = ()
         if is_prepared(benchmarks_dir, benchmark.name):
@@ -100,7 +100,7 @@ class Known:
         if reference is not None and not isinstance(reference, Mapping):
             # A bare reference is the expected answer itself.
             reference = {"expected_answer": reference}
-        needed = NEEDS[self._benchmark.grader]
+        needed = GRADERS[self._benchmark.grader].needs
         fields = {**row, **(reference or {})}
         missing = [name for name in needed if fields.get(name) is None]
         if missing:

@@ -18,12 +18,13 @@ import resource
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from harness.compute.evaluate.sandbox import namespaces
 from harness.errors import EvaluationError
+from harness.processes.tree import family
 
 _SYSTEM = (
     "/usr",
@@ -205,22 +206,6 @@ def watcher(limits: Limits) -> Callable[[int], str | None]:
         return None
 
     return watch
-
-
-def family(pid: int) -> Iterator[int]:
-    """A process and its descendants (Linux: /proc/<pid>/task/<tid>/children)."""
-    yield pid
-    try:
-        threads = os.listdir(f"/proc/{pid}/task")
-    except OSError:
-        return
-    for thread in threads:
-        try:
-            children = Path(f"/proc/{pid}/task/{thread}/children").read_text().split()
-        except OSError:
-            continue
-        for child in children:
-            yield from family(int(child))
 
 
 def limit_myself(limits: Limits) -> None:

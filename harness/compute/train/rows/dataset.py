@@ -14,7 +14,7 @@ from harness.compute.train.arguments import TrainingConfig
 from harness.compute.train.rows.progress import Progress
 from harness.errors import UserError, nearest
 
-SEARCH_SECONDS = 120.0
+SEARCH_S = 120.0
 """How long a row that cannot be tokenised is looked for."""
 
 
@@ -77,7 +77,7 @@ def find_bad_row(
 ) -> tuple[str | None, int]:
     """The first row that cannot be tokenised, and why; and how many rows were looked at.
 
-    It looks for SEARCH_SECONDS at most: GPUs wait meanwhile, and `check` looks at all rows.
+    It looks for SEARCH_S at most: GPUs wait meanwhile, and `check` looks at all rows.
     """
     began = time.monotonic()
     for number in range(len(rows)):
@@ -87,7 +87,7 @@ def find_bad_row(
             return f"row {original}: {reason}", number + 1
         spent = time.monotonic() - began
         progress.rows("looked for the bad row in", number + 1, len(rows), spent)
-        if spent > SEARCH_SECONDS:
+        if spent > SEARCH_S:
             return None, number + 1
     return None, len(rows)
 

@@ -10,9 +10,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-LINE_SECONDS = 10.0
+LINE_S = 10.0
 """Between two lines, at least."""
-_TOUCH_SECONDS = 1.0
+_TOUCH_S = 1.0
 _DONE = {
     "Tokenizing": "tokenised", "Building": "labelled", "Truncating": "cut", "Packing": "packed",
     "Dropping": "looked through", "Saving": "saved", "Converting": "converted",
@@ -30,14 +30,14 @@ class Progress:
 
     def sign(self) -> None:
         """Say that something got done."""
-        if time.monotonic() - self._touched >= _TOUCH_SECONDS:
+        if time.monotonic() - self._touched >= _TOUCH_S:
             self._touched = time.monotonic()
             self._alive.touch()
 
     def rows(self, what: str, done: int, total: int | None, seconds: float) -> None:
         """Say that `done` of `total` rows are done after `seconds` of it."""
         self.sign()
-        if time.monotonic() - self._said < LINE_SECONDS:
+        if time.monotonic() - self._said < LINE_S:
             return
         self._said = time.monotonic()
         rate = done / seconds if seconds > 0 else 0.0

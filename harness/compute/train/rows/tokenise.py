@@ -31,11 +31,11 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 from trl import SFTTrainer
 
 from harness.compute.train.arguments import ScriptArguments, TrainingConfig, parse
-from harness.compute.train.rows.dataset import choose_rows, find_bad_row, link_dataset, open_rows
-from harness.processes.kin import end_with_starter
 from harness.compute.train.launch import ATTEMPT_VARIABLE
+from harness.compute.train.rows.dataset import choose_rows, find_bad_row, link_dataset, open_rows
 from harness.compute.train.rows.progress import Progress
 from harness.errors import HarnessError, TrainingError, UserError
+from harness.processes.kin import end_with_starter
 from harness.runs.files import utc_now, write_json
 from harness.runs.paths import RunPaths, TokenisedPaths, tokenised_cache
 

@@ -13,19 +13,19 @@ from pathlib import Path
 
 from datasets import Dataset, load_from_disk
 
-from harness.compute.train.rows import tokenise
 from harness.compute.train.arguments import ScriptArguments, TrainingConfig
-from harness.compute.train.callbacks import StopRequest
-from harness.processes.kin import exit_code, kin
+from harness.compute.train.rows import tokenise
+from harness.compute.train.stop import StopRequest
 from harness.errors import ResultError, TrainingError, UserError
+from harness.processes.kin import exit_code, kin
 from harness.runs.files import read_json
 from harness.runs.paths import TokenisedPaths
 
-SILENT_SECONDS = 300.0
+SILENT_S = 300.0
 """When no row got done for so long, tokenising is stuck."""
-START_SECONDS = 900.0
+START_S = 900.0
 """The same, before the first sign: imports from a slow disk, and the tokenizer."""
-_POLL_SECONDS = 0.2
+_POLL_S = 0.2
 _OF_THE_LAUNCHER = ("RANK", "WORLD_SIZE", "LOCAL_", "MASTER_", "GROUP_", "ROLE_", "TORCHELASTIC_",
                     "ACCELERATE_", "FSDP_", "PMI_", "PMIX_", "OMPI_", "MV2_")  # fmt: skip
 OF_NO_DEVICE = [
@@ -66,7 +66,7 @@ def _make(target: TokenisedPaths, request: StopRequest, argv: Sequence[str]) -> 
             if request.received is not None:
                 return False
             life.check("it")
-            time.sleep(_POLL_SECONDS)
+            time.sleep(_POLL_S)
     if code == 0 and target.is_whole:
         return True
     life.raise_problem()
@@ -83,7 +83,7 @@ def _wait(target: TokenisedPaths, request: StopRequest) -> bool:
             return False
         life.raise_problem()
         life.check("rank 0")
-        time.sleep(_POLL_SECONDS)
+        time.sleep(_POLL_S)
     return True
 
 
@@ -102,7 +102,7 @@ class _Life:
         sign = _modified(self._target.alive)
         if sign != self._sign:
             self._heard, self._sign, self._began = time.monotonic(), sign, True
-        limit = SILENT_SECONDS if self._began else START_SECONDS
+        limit = SILENT_S if self._began else START_S
         if time.monotonic() - self._heard > limit:
             raise TrainingError(
                 f"tokenising is stuck: {who} got no row done for {limit:.0f} s "

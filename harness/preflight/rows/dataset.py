@@ -1,0 +1,33 @@
+"""Is there a dataset to train on, with the columns that are trained."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from harness.chats.dataset import SavedDataset, conversation_columns, read_saved_dataset
+from harness.config.training.train import TrainSpec
+from harness.errors import UserError
+from harness.preflight.findings import Finding, error
+
+
+def check_dataset(train: TrainSpec) -> tuple[SavedDataset | None, list[Finding]]:
+    """The training split (None: unreadable), and findings about `train.dataset_name`."""
+    place = "train.dataset_name"
+    try:
+        dataset = read_saved_dataset(Path(train.dataset_name), train.dataset_split)
+    except UserError as problem:
+        message, _, cure = str(problem).partition("\n")
+        return None, [error(place, message, cure)]
+    findings = []
+    if dataset.rows == 0:
+        findings.append(error(place, f"{dataset.folder}: has no rows"))
+    if not conversation_columns(dataset.columns):
+        findings.append(
+            error(
+                place,
+                f"{dataset.folder}: columns are {', '.join(dataset.columns)}; "
+                "`messages` (or `prompt` and `completion`) is expected",
+                "python -m harness data convert makes `messages` of other shapes",
+            )
+        )
+    return dataset, findings

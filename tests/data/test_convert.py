@@ -1,0 +1,183 @@
+"""Files in every shape that people have, and every way in which their rows are bad."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("datasets", reason="datasets is not installed")
+
+from datasets import Dataset, load_from_disk
+
+from harness.data.convert import Outcome, convert
+from harness.data.turns import BadRow, to_messages
+from harness.errors import UserError
+
+CHAT = [{"role": "user", "content": "Hé?"}, {"role": "assistant", "content": "Ja 🙂"}]
+
+
+def run(source: Path, target: Path, **options: Any) -> Outcome:
+    given = {"skip_bad": False, "force": False} | options
+    return convert(source, target, report=lambda text: None, **given)
+
+
+def write(path: Path, *rows: Any) -> Path:
+    path.write_text("".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in rows), "utf-8")
+    return path
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"messages": CHAT, "id": 7},
+        {"conversations": [{"from": "human", "value": "Hé?"}, {"from": "gpt", "value": "Ja 🙂"}]},
+        {"prompt": "Hé?", "completion": "Ja 🙂"},
+        {"prompt": CHAT[:1], "completion": CHAT[1:]},
+        {"instruction": "Hé?", "input": "", "output": "Ja 🙂"},
+    ],
+    ids=["messages", "sharegpt", "texts", "turns", "alpaca"],
+)
+def test_each_shape_becomes_the_same_chat(row: dict[str, Any], tmp_path: Path) -> None:
+    outcome = run(write(tmp_path / "rows.jsonl", row), tmp_path / "out")
+    assert (outcome.rows, outcome.bad) == (1, 0)
+    assert load_from_disk(str(tmp_path / "out"))[0]["messages"] == CHAT
+
+
+def test_every_kind_of_file(tmp_path: Path) -> None:
+    rows = [{"prompt": f"q{i}", "completion": f"a{i}\n,\"'"} for i in range(3)]
+    Dataset.from_list(rows).to_parquet(tmp_path / "rows.parquet")
+    Dataset.from_list(rows).to_csv(tmp_path / "rows.csv", index=False)
+    (tmp_path / "rows.json").write_text(json.dumps(rows))
+    write(tmp_path / "lines.json", *rows)
+    with gzip.open(tmp_path / "rows.jsonl.gz", "wt") as file:
+        file.writelines(json.dumps(row) + "\n" for row in rows)
+    crlf = "\ufeff" + "\r\n".join([json.dumps(rows[0]), "", *map(json.dumps, rows[1:])])
+    (tmp_path / "windows.jsonl").write_bytes(crlf.encode())
+    found = []
+    for path in sorted(tmp_path.glob("*.*")):
+        assert run(path, tmp_path / f"out-{path.name}").rows == 3, path
+        found.append(load_from_disk(str(tmp_path / f"out-{path.name}")).to_list())
+    assert len(found) == 6
+    assert all(chats == found[0] for chats in found)
+
+
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        ({"messages": []}, "messages is empty; a list of turns"),
+        ({"messages": "hi"}, "messages is str"),
+        ({"messages": [{"role": "wizard", "content": "x"}]}, "unknown role 'wizard'; known: system"),
+        ({"messages": CHAT[:1]}, "no assistant turn"),
+        ({"messages": [CHAT[0], {"role": "assistant", "content": None}]}, "content of a assistant turn is missing"),
+        ({"messages": [CHAT[0], {"role": "assistant", "content": " "}]}, r"turn 1 \(assistant\) is empty"),
+        ({"conversations": [{"from": "narrator", "value": "x"}]}, "unknown from 'narrator'"),
+        ({"prompt": 3, "completion": "x"}, "prompt is int; text is expected"),
+        ({"text": "plain"}, "its fields are text; expected are `messages`"),
+        ({}, "its fields are none"),
+        ([1], "it is list; an object is expected"),
+        ({"instruction": "a", "input": 5, "output": "b"}, "input is int; text is expected"),
+    ],
+)  # fmt: skip
+def test_a_bad_row_is_named_with_its_line_and_nothing_is_written(
+    row: Any, words: str, tmp_path: Path
+) -> None:
+    source = write(tmp_path / "rows.jsonl", {"messages": CHAT}, row)
+    with pytest.raises(UserError, match=rf"(?s)1 of 2 rows are bad.*rows\.jsonl:2: .*{words}"):
+        run(source, tmp_path / "out")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["rows.jsonl"]
+    kept = run(source, tmp_path / "out", skip_bad=True)
+    assert (kept.rows, kept.bad) == (1, 1)
+    assert len(load_from_disk(str(tmp_path / "out"))) == 1
+
+
+def test_a_torn_line_is_a_bad_row(tmp_path: Path) -> None:
+    source = write(tmp_path / "rows.jsonl", {"messages": CHAT})
+    source.write_text(source.read_text() + '{"messages": [')
+    with pytest.raises(UserError, match=r"rows\.jsonl:2: not JSON"):
+        run(source, tmp_path / "out")
+
+
+def test_only_the_first_bad_rows_are_shown_and_all_are_counted(tmp_path: Path) -> None:
+    source = write(tmp_path / "rows.jsonl", {"messages": CHAT}, *[{"x": 1}] * 25)
+    with pytest.raises(UserError, match=r"(?s)25 of 26 rows.*:11: .*and 15 more"):
+        run(source, tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("none.jsonl", None, "no such file"),
+        ("empty.jsonl", b"", "no row in it"),
+        ("rows.xml", b"<x/>", "unknown kind of file; known: .jsonl"),
+        ("bytes.jsonl", b"\xff\xfe\x00", r"bytes\.jsonl:1: not UTF-8"),
+        ("not.parquet", b"PAR0", "cannot be read"),
+        ("torn.jsonl.gz", gzip.compress(b'{"a": 1}\n' * 500)[:40], "cannot be read"),
+    ],
+)
+def test_a_file_that_cannot_be_taken(
+    name: str, content: bytes | None, words: str, tmp_path: Path
+) -> None:
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(UserError, match=words):
+        run(tmp_path / name, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_is_there_is_replaced_only_when_asked(tmp_path: Path) -> None:
+    source = write(tmp_path / "rows.jsonl", {"messages": CHAT})
+    run(source, tmp_path / "out")
+    with pytest.raises(UserError, match="exists already"):
+        run(source, tmp_path / "out")
+    assert run(source, tmp_path / "out", force=True).rows == 1
+
+
+def test_an_input_belongs_to_its_instruction() -> None:
+    turns = to_messages({"instruction": "Add.", "input": "2 3", "output": "5"})
+    assert turns[0]["content"] == "Add.\n\n2 3"
+    with pytest.raises(BadRow, match="tool_calls"):
+        to_messages(
+            {"messages": [CHAT[0], {"role": "assistant", "content": "", "tool_calls": [1]}]}
+        )
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        (b'{"prompt": "\xff", "completion": "x"}', "not UTF-8: invalid start byte"),
+        (b'{"prompt": "\\ud800", "completion": "x"}', "half of a surrogate pair"),
+        (b'{"\\ud800": 1}', r"its fields are \\ud800;"),
+        (b"[" * 100_000, "nested too deeply"),
+    ],
+    ids=["byte", "surrogate", "surrogate-field", "deep"],
+)
+def test_a_line_that_no_text_holds_is_a_bad_row_and_can_be_skipped(
+    line: bytes, words: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    source = write(tmp_path / "rows.jsonl", {"messages": CHAT})
+    source.write_bytes(source.read_bytes() + line + b"\n")
+    with pytest.raises(UserError, match=rf"rows\.jsonl:2: .*{words}") as caught:
+        run(source, tmp_path / "out")
+    str(caught.value).encode()
+    assert run(source, tmp_path / "out", skip_bad=True).bad == 1
+    assert capfd.readouterr().err == ""  # no bar
+
+
+@pytest.mark.parametrize("kind", ["folder", "file", "link"])
+def test_what_is_no_dataset_is_never_replaced(tmp_path: Path, kind: str) -> None:
+    source, target = write(tmp_path / "rows.jsonl", {"messages": CHAT}), tmp_path / "precious"
+    real = tmp_path / "real" if kind == "link" else target
+    if kind == "file":
+        target.write_text("thesis")
+    else:
+        real.mkdir()
+        (real / "thesis.txt").write_text("x")
+    if kind == "link":
+        target.symlink_to(real)
+    with pytest.raises(UserError, match=r"precious: (holds no saved dataset|is no folder)"):
+        run(source, target, force=True)
+    assert target.read_text() == "thesis" if kind == "file" else (real / "thesis.txt").is_file()

@@ -1,0 +1,193 @@
+"""What a server would not take is found before anything queues."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.config.evaluation import EvaluationSpec, Sampling
+from harness.config.serve import ServeSpec
+from harness.config.server import ServerSpec
+from harness.config.site import Site
+from harness.preflight.evaluation.serving import (
+    check_gpus,
+    check_serve,
+    check_served_folder,
+    check_serving,
+    check_sizes,
+)
+from harness.preflight.findings import Finding
+from harness.runs.checkpoints import mark_complete
+from harness.runs.models import broken_weights, model_limit
+
+QWEN3 = {
+    "num_attention_heads": 16, "num_key_value_heads": 8, "max_position_embeddings": 32768,
+    "intermediate_size": 6144, "vocab_size": 151936,
+}  # fmt: skip
+SMOLLM2 = {
+    "num_attention_heads": 9, "num_key_value_heads": 3, "max_position_embeddings": 8192,
+    "intermediate_size": 1536, "vocab_size": 49152,
+}  # fmt: skip
+
+
+def tensors(size: int = 16) -> bytes:
+    entry = {"dtype": "U8", "shape": [size], "data_offsets": [0, size]}
+    header = json.dumps({"__metadata__": {}, "w": entry}).encode()
+    return len(header).to_bytes(8, "little") + header + bytes(size)
+
+
+def model(folder: Path, config: dict[str, Any] = QWEN3) -> Path:
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "tokenizer.json").write_text("{}")
+    (folder / "chat_template.jinja").write_text("{{ messages }}")
+    (folder / "model.safetensors").write_bytes(tensors())
+    return folder
+
+
+def test_the_engines_defaults() -> None:
+    vllm, sglang = ServerSpec(), ServerSpec(engine="sglang")
+    assert (vllm.tensor_parallel_size, vllm.data_parallel_size, vllm.gpu_count) == (8, 1, 8)
+    assert (sglang.tensor_parallel_size, sglang.data_parallel_size, sglang.gpu_count) == (1, 4, 4)
+    assert ServerSpec(engine="transformers").gpu_count == 1
+    assert vllm.context(None) == vllm.context(131072) == 32768
+    assert vllm.context(8192) == 8192
+    assert ServerSpec(max_model_len=4096).context(8192) == 4096
+    assert ServerSpec(engine="transformers").context(8192) is None
+    on_cpu = ServerSpec(gpus=0)
+    assert (on_cpu.tensor_parallel_size, on_cpu.gpu_count) == (1, 0)
+
+
+def test_a_whole_model_that_fits_has_no_findings(tmp_path: Path) -> None:
+    folder = model(tmp_path / "m")
+    assert check_sizes(folder, ServerSpec(), "server") == []
+    assert check_served_folder(folder, "MODEL") == []
+
+
+@pytest.mark.parametrize(
+    ("config", "size", "message"),
+    [
+        (SMOLLM2, 8, "9 attention heads are not divisible by 8"),
+        ({**QWEN3, "num_key_value_heads": 6}, 8, "6 key-value heads and 8 do not divide"),
+        ({**QWEN3, "num_key_value_heads": 6}, 4, "6 key-value heads and 4 do not divide"),
+        ({**QWEN3, "intermediate_size": 6145}, 2, "intermediate_size 6145"),
+        ({"text_config": SMOLLM2}, 2, "9 attention heads"),
+    ],
+)
+def test_parallel_sizes_that_do_not_divide(
+    tmp_path: Path, config: dict[str, Any], size: int, message: str
+) -> None:
+    (found,) = check_sizes(
+        model(tmp_path / "m", config), ServerSpec(tensor_parallel=size), "server"
+    )
+    assert found.place == "server.tensor_parallel"
+    assert message in found.message
+    assert found.cure.startswith("Possible: 1")
+
+
+def test_smollm2_can_be_shared_by_one_or_three(tmp_path: Path) -> None:
+    folder = model(tmp_path / "m", SMOLLM2)
+    (found,) = check_sizes(folder, ServerSpec(), "server")
+    assert found.cure == "Possible: 1, 3"
+
+
+@pytest.mark.parametrize(
+    ("config", "limit"),
+    [
+        (QWEN3, 32768),
+        ({}, None),
+        ({"max_position_embeddings": 4096, "rope_scaling": {"type": "linear", "factor": 2}}, 8192),
+        ({"max_position_embeddings": 4096, "rope_parameters": {"rope_type": "yarn", "factor": 4.0}}, 4096),
+        ({"n_positions": 1024}, 1024),
+        ({"text_config": {"max_position_embeddings": 512}}, 512),
+    ],
+)  # fmt: skip
+def test_the_models_limit(tmp_path: Path, config: dict[str, Any], limit: int | None) -> None:
+    folder = model(tmp_path / "m", config)
+    assert model_limit(folder) == limit
+
+
+def test_the_tokenizers_limit_counts_too(tmp_path: Path) -> None:
+    folder = model(tmp_path / "m")
+    (folder / "tokenizer_config.json").write_text(json.dumps({"model_max_length": 256}))
+    assert model_limit(folder) == 256
+    (folder / "tokenizer_config.json").write_text(json.dumps({"model_max_length": 10**30}))
+    assert model_limit(folder) == 32768
+
+
+def test_a_context_longer_than_the_models(tmp_path: Path) -> None:
+    folder = model(tmp_path / "m")
+    (found,) = check_sizes(folder, ServerSpec(max_model_len=40000), "server")
+    assert "40000 is more than the 32768 tokens" in found.message
+
+
+def test_weights_that_are_not_whole(tmp_path: Path) -> None:
+    folder = model(tmp_path / "m")
+    (folder / "model.safetensors").write_bytes(tensors()[:-1])
+    assert "has" in broken_weights(folder)[0] and "bytes of" in broken_weights(folder)[0]
+    (folder / "model.safetensors").write_bytes(tensors()[:20])
+    assert "cut off inside its header" in broken_weights(folder)[0]
+    (folder / "model.safetensors").unlink()
+    assert broken_weights(folder) == ["no weights (*.safetensors) in it"]
+    names = {f"w{i}": f"model-0000{i}-of-00002.safetensors" for i in (1, 2)}
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": names}))
+    (folder / names["w1"]).write_bytes(tensors())
+    (only,) = broken_weights(folder)
+    assert only == f"of 2 files of weights 1 are missing: {names['w2']}"
+
+
+def test_a_folder_without_config_or_tokenizer(tmp_path: Path) -> None:
+    folder = model(tmp_path / "m")
+    (folder / "tokenizer.json").unlink()
+    assert "no tokenizer" in check_served_folder(folder, "MODEL")[0].message
+    (folder / "config.json").unlink()
+    assert "no config.json" in check_served_folder(folder, "MODEL")[0].message
+    (folder / "adapter_config.json").write_text("{}")
+    assert "is a LoRA adapter" in check_served_folder(folder, "MODEL")[0].message
+
+
+def test_an_unmarked_checkpoint_of_ours(tmp_path: Path) -> None:
+    folder = tmp_path / "checkpoints"
+    mark_complete(model(folder / "checkpoint-5"))
+    model(folder / "checkpoint-10")
+    assert check_served_folder(folder / "checkpoint-5", "MODEL") == []
+    (found,) = check_served_folder(folder / "checkpoint-10", "MODEL")
+    assert found.level == "error" and "not marked complete" in found.message
+    assert "checkpoint-5" in found.cure
+    (foreign,) = check_served_folder(model(tmp_path / "other" / "checkpoint-7"), "MODEL")
+    assert foreign.level == "note"
+
+
+def test_fewer_gpus_than_the_parallel_sizes() -> None:
+    (found,) = check_gpus(ServerSpec(gpus=4), "slurm", "server")
+    assert "4 for tensor_parallel 8 x data_parallel 1 = 8" in found.message
+    assert check_gpus(ServerSpec(gpus=0), "local", "server") == []
+
+
+def room(folder: Path, max_tokens: int, **server: Any) -> list[Finding]:
+    evaluation = EvaluationSpec(
+        benchmarks=("arithmetic",),
+        sampling=Sampling(max_tokens=max_tokens),
+        server=ServerSpec(**server),
+    )
+    return check_serving(evaluation, Site(benchmarks_dir=str(folder / "b")), "slurm", folder)
+
+
+def test_answers_as_long_as_the_context_leave_no_room(tmp_path: Path) -> None:
+    folder = model(tmp_path / "m", {**QWEN3, "max_position_embeddings": 4096})
+    assert room(folder, 2048) == []
+    (found,) = room(folder, 4096)
+    assert "leave no room for a prompt in a context of 4096" in found.message
+    assert room(folder, 4096, engine="transformers")[0].level == "warning"
+
+
+def test_a_server_without_a_key_stays_on_loopback(tmp_path: Path) -> None:
+    spec = ServeSpec(
+        name="x", model=str(model(tmp_path / "m")), served_name="m", host="0.0.0.0",
+        server=ServerSpec(engine="transformers"), lora_adapters={"a": str(tmp_path)},
+    )  # fmt: skip
+    places = {f.place for f in check_serve(spec, "slurm") if f.level == "error"}
+    assert places == {"--host", "--lora", "--lora a"}

@@ -1,0 +1,53 @@
+"""Packages that the training job will need, as far as they can be known before queueing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.config.site import Environment, Site
+from harness.config.training.train import TrainSpec
+from harness.preflight.check import check
+from harness.preflight.training import software
+from harness.preflight.training.software import check_software
+from tests.preflight.test_check import spec
+
+
+def train(**fields: Any) -> TrainSpec:
+    return TrainSpec(model_name="m", dataset_name="d", **fields)
+
+
+def test_a_missing_tracker_is_a_warning_with_its_cure(tmp_path: Path) -> None:
+    (found,) = check_software(train(report_to=["swanlab", "kubeflow"]), Site())
+    assert (found.level, found.place) == ("warning", "train.report_to")
+    assert "pip install swanlab" in found.cure
+    everything = check(spec(tmp_path, report_to="swanlab"), Site(runs_dir=str(tmp_path)), "slurm")
+    assert found in everything.findings
+
+
+def test_packing_on_gpus_without_flash_attention_is_a_warning(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(software, "find_spec", lambda name: None)
+    (found,) = check_software(train(packing=True), Site())
+    assert found.level == "warning"
+    assert "attn_implementation: sdpa" in found.cure
+    for fine in (
+        train(packing=True, use_cpu=True),
+        train(packing=True, attn_implementation="sdpa"),
+        train(packing=True, model_init_kwargs={"attn_implementation": "eager"}),
+        train(),
+    ):
+        assert check_software(fine, Site()) == []
+    monkeypatch.setattr(software, "find_spec", lambda name: name == "flash_attn" or None)
+    assert check_software(train(packing=True), Site()) == []
+
+
+def test_another_environment_cannot_be_looked_into(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(software, "find_spec", lambda name: None)
+    elsewhere = Site(environments={"train": Environment(activate=("source /envs/train",))})
+    found = check_software(train(packing=True, report_to="wandb"), elsewhere)
+    assert [f.level for f in found] == ["note", "note"]
+    assert all("not known from here" in f.message for f in found)
