@@ -13,9 +13,8 @@ from harness.errors import UserError
 from harness.plan.plan import build_plan
 from harness.preflight.check import check, resolve_spec
 from harness.preflight.findings import Finding
+from tests.preflight.test_check import model, site, spec
 from tests.support import shared_data
-
-from .test_check import model, site, spec
 
 DATA = shared_data()
 pytestmark = pytest.mark.skipif(

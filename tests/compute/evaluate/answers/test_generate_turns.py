@@ -13,8 +13,7 @@ from harness.benchmarks.registry import BENCHMARKS
 from harness.compute.evaluate.answers.generate import Generation, generate
 from harness.compute.evaluate.judge.calls import shown_answers
 from harness.config.evaluation import EvaluationSpec, Sampling
-
-from .judge_server import JudgeServer, judging
+from tests.compute.evaluate.judge.judge_server import JudgeServer, judging
 
 pytest.importorskip("openai", reason="needs the extra `eval`")
 ITEMS = [

@@ -12,8 +12,7 @@ from harness.compute.evaluate.evaluators import lm_eval
 from harness.config.backends import LmEvalSpec
 from harness.config.evaluation import EvaluationSpec, Sampling
 from harness.errors import EvaluationError
-
-from .chat_server import chat_server
+from tests.compute.evaluate.chat_server import chat_server
 
 pytest.importorskip("lm_eval", reason="needs the extra `eval`")
 pytest.importorskip("tenacity", reason="needs the extra `eval` (lm-eval[api])")

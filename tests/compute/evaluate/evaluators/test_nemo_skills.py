@@ -20,8 +20,7 @@ from harness.config.backends import NemoSkillsSpec
 from harness.config.evaluation import EvaluationSpec, Sampling
 from harness.errors import EvaluationError, ServerError
 from harness.runs.metrics import read_metrics
-
-from .chat_server import chat_server
+from tests.compute.evaluate.chat_server import chat_server
 
 pytest.importorskip("openai", reason="needs the extra `eval`")
 FAKE = str(Path(__file__).with_name("fake_ns.py"))

@@ -15,10 +15,9 @@ from harness.config.spec import Spec
 from harness.plan.plan import Cell
 from harness.runs.metrics import read_task
 from harness.runs.paths import RunPaths
+from tests.compute.evaluate.judge.test_evaluator import cell, judge_cell
 from tests.support import shared_data
 from tests.tiny_model import make_tiny_model
-
-from .test_judging import cell, judge_cell
 
 pytest.importorskip("openai", reason="needs the extra `eval`")
 pytest.importorskip("fastapi", reason="needs the extra `serve`")
