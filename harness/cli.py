@@ -1,4 +1,4 @@
-"""The words of the user. The only exit code; `verbs/` and `screen.py` print."""
+"""The words of the user -> verbs; how each ends as an exit code."""
 
 from __future__ import annotations
 

@@ -34,6 +34,11 @@ class UserError(HarnessError):
 
     exit_code = 2
 
+    @classmethod
+    def at(cls, place: object, what: str, cure: str = "") -> UserError:
+        """Of a place: a file, `file:line`, a field or an option."""
+        return cls(located(place, what, cure))
+
 
 class CommandError(HarnessError):
     """A program that we called failed."""
@@ -83,6 +88,11 @@ class EvaluationError(HarnessError):
 
 class ResultError(HarnessError):
     """A results file is missing, unreadable or contradicts itself."""
+
+
+def located(place: object, what: str, cure: str = "") -> str:
+    """`place: what`, then the cure on a line of its own: how every message of a place reads."""
+    return f"{place}: {what}" + (f"\n{cure}" if cure else "")
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

@@ -34,7 +34,7 @@ def read_definition(path: Path) -> tuple[Benchmark, Callable[[], list[Item]]]:
     """A benchmark, and what reads its items. Raises UserError, naming file, line and field."""
     given = load_file(BenchmarkFile, path, {"name": path.stem})
     if given.name in BUILTIN:
-        raise UserError(f"{path}: name: {given.name} is a benchmark already: choose another name")
+        raise UserError.at(path, f"name: {given.name} is a benchmark already: choose another name")
     kind = GRADERS[given.grader]
     known = kind.metrics
     if given.headline and given.headline not in known:
@@ -45,7 +45,7 @@ def read_definition(path: Path) -> tuple[Benchmark, Callable[[], list[Item]]]:
     data = (path.parent / Path(given.data).expanduser()).resolve()
     items = list(_items(given, data))
     if not items:
-        raise UserError(f"{data}: no items in it")
+        raise UserError.at(data, "no items in it")
     benchmark = Benchmark(
         name=given.name,
         summary=given.summary,
@@ -75,7 +75,7 @@ def saved_definition(benchmarks_dir: Path, name: str) -> Benchmark | None:
     try:
         benchmark = Benchmark(**read_json(path))
     except (ResultError, TypeError) as error:
-        raise UserError(f"{path}: not a prepared benchmark: {error}; prepare it again") from None
+        raise UserError.at(path, f"not a prepared benchmark: {error}; prepare it again") from None
     return benchmark
 
 
@@ -102,16 +102,16 @@ def _items(given: BenchmarkFile, data: Path) -> Iterator[Item]:
                     f"`fields: {{{name}: <its name in the data>}}` says where it is"
                 )
         if problem := GRADERS[given.grader].problem(item):
-            raise UserError(f"{where}: {problem}")
+            raise UserError.at(where, problem)
         identity = item.get("id")
         item["id"] = f"{given.name}/{len(places)}" if identity is None else str(identity)
         if item["id"] in places:
-            raise UserError(f"{where}: id {item['id']!r} is line {places[item['id']]}'s, too")
+            raise UserError.at(where, f"id {item['id']!r} is line {places[item['id']]}'s, too")
         places[item["id"]] = number
         question = item.get("question")
         item.setdefault("question", given.prompt.format_map(item))
         if question is not None and not isinstance(question, str):
-            raise UserError(f"{where}: question is {type(question).__name__}; text is expected")
+            raise UserError.at(where, f"question is {type(question).__name__}; text is expected")
         yield {**item, "prompt": item.get("prompt") or item["question"]}
 
 
@@ -126,6 +126,6 @@ def _rows(data: Path) -> Iterator[tuple[int, dict[str, Any]]]:
                     raise UserError(f"{data}:{number}: an object is expected")
                 yield number, row
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{data}: cannot be read: {error}") from None
+        raise UserError.at(data, f"cannot be read: {error}") from None
     except ValueError as error:
         raise UserError(f"{data}:{number}: not JSON: {error}") from None

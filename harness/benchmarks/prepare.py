@@ -19,6 +19,7 @@ from harness.benchmarks.items import ItemFile
 from harness.benchmarks.registry import BENCHMARKS, Benchmark, Item
 from harness.errors import EvaluationError, ResultError, UserError
 from harness.runs.files import read_json, utc_now, write_json, write_text
+from harness.runs.rows import json_lines
 
 FETCH_TIMEOUT_S = 60
 
@@ -81,35 +82,18 @@ def prepare(name: str, benchmarks_dir: Path, source: Path | None = None) -> Path
                 items = judged.complete(name, items, [f.decode("utf-8") for f in files])
             write_items(benchmark, items, benchmarks_dir)
     except OSError as error:
-        raise UserError(f"{benchmarks_dir}: benchmark data cannot be written: {error}") from None
+        raise UserError.at(benchmarks_dir, f"benchmark data cannot be written: {error}") from None
     return target
 
 
 def write_items(benchmark: Benchmark, items: list[Item], benchmarks_dir: Path) -> None:
     """Write items and their facts; the caller holds the lock. Raises EvaluationError."""
     _check_items(benchmark, items)
-    text = items_text(items)
+    text = json_lines(items)
     facts = facts_file(benchmarks_dir, benchmark.name)
     facts.unlink(missing_ok=True)  # items without facts are not prepared
     write_text(prepared_file(benchmarks_dir, benchmark.name), text)
     write_json(facts, {"items": len(items), "sha256": sha256(text), "made": utc_now()})
-
-
-def items_text(items: list[Item]) -> str:
-    """The prepared file: one item a line. Half a surrogate pair stays escaped."""
-    lines = []
-    for item in items:
-        line = json.dumps(item, ensure_ascii=False)
-        lines.append(line if line.isprintable() or _is_utf8(line) else json.dumps(item))
-    return "".join(f"{line}\n" for line in lines)
-
-
-def _is_utf8(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def open_items(benchmarks_dir: Path, name: str, limit: int | None = None) -> ItemFile:
@@ -197,7 +181,7 @@ def _read(benchmark: Benchmark, source: Path | None, file: str = "", url: str = 
     if source is not None:
         found = sorted(path for path in source.glob(file) if path.is_file())
         if not found:
-            raise UserError(f"{benchmark.name}: {source / file} does not exist")
+            raise UserError.at(benchmark.name, f"{source / file} does not exist")
         return found[0].read_bytes()
     import httpx
 

@@ -268,11 +268,11 @@ def parse(word: str, where: str = "benchmarks") -> BenchmarkRun:
         ) from None
     repeats = int(match[2]) if match and match[2] else 1
     if not 1 <= repeats <= 1024:
-        raise UserError(f"{where}: {word}: repeats are 1 to 1024")
+        raise UserError.at(where, f"{word}: repeats are 1 to 1024")
     if repeats > 1 and benchmark.needs_judge:
-        raise UserError(f"{where}: {word}: a judged benchmark takes one answer per item: {name}")
+        raise UserError.at(where, f"{word}: a judged benchmark takes one answer per item: {name}")
     if repeats > 1 and benchmark.backend == "lm-eval":
-        raise UserError(
-            f"{where}: {word}: lm-eval draws one answer for each item; leave out :{repeats}"
+        raise UserError.at(
+            where, f"{word}: lm-eval draws one answer for each item; leave out :{repeats}"
         )
     return BenchmarkRun(benchmark, repeats)

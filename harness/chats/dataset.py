@@ -44,7 +44,7 @@ class SavedDataset:
                     for batch in pa.ipc.open_stream(source):
                         yield batch.select(list(columns)) if columns else batch
             except (OSError, pa.ArrowException) as error:
-                raise UserError(f"{file}: the dataset is damaged: {error}") from None
+                raise UserError.at(file, f"the dataset is damaged: {error}") from None
 
     def sample(self, count: int, seed: int, columns: tuple[str, ...]) -> dict[int, dict[str, Any]]:
         """At most `count` rows by number, in random order; the same ones for the same seed."""
@@ -72,7 +72,7 @@ def read_saved_dataset(folder: Path, split: str) -> SavedDataset:
     if not folder.is_dir():
         looks_like_id = folder.parent != folder and not folder.parent.is_dir()
         hint = " (a dataset's Hub id is not taken here)" if looks_like_id else ""
-        raise UserError(f"{folder}: no such folder{hint}\n{CURE}")
+        raise UserError.at(folder, f"no such folder{hint}", CURE)
     try:
         if (folder / "dataset_dict.json").is_file():
             splits = read_json(folder / "dataset_dict.json").get("splits", [])
@@ -85,7 +85,9 @@ def read_saved_dataset(folder: Path, split: str) -> SavedDataset:
         state = read_json(folder / "state.json")
         columns = tuple(read_json(folder / "dataset_info.json").get("features") or {})
     except (ResultError, AttributeError) as error:
-        raise UserError(f"{folder}: not a dataset saved by save_to_disk: {error}\n{CURE}") from None
+        raise UserError.at(
+            folder, f"not a dataset saved by save_to_disk: {error}", f"{CURE}"
+        ) from None
     files = tuple(folder / str(entry["filename"]) for entry in state.get("_data_files", []))
     empty = SavedDataset(folder, 0, columns, files)
     return SavedDataset(folder, sum(batch.num_rows for batch in empty.batches()), columns, files)

@@ -1,1 +1,1 @@
-"""What runs inside a job."""
+"""The wing of jobs: training, serving, evaluating. `grade` and `prepare` use it by hand, too."""

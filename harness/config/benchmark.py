@@ -51,7 +51,9 @@ class BenchmarkFile(Frozen):
     prompt: Annotated[str, AfterValidator(_prompt)] = "{question}"
     """The user's turn; `{field}` is replaced by that field of the item, `{{` is a brace."""
     grader: Annotated[str, one_of(OWN_KINDS)]
-    """A kind of config/graders.py that is `for_own`; its `meaning` says when an answer is right."""
+    """`math`: the last \\boxed{} equals `expected_answer`, by math-verify. `multiple_choice`: the
+    letter equals `expected_answer`. `ifeval`: IFEval's checkers of `instruction_id_list` with
+    `kwargs`. Any other kind of config/graders.py that is `for_own`: see its module."""
     headline: str = ""
     """The metric that plots and short tables show; unset: the grader's usual one."""
     fields: dict[str, str] = {}

@@ -26,8 +26,6 @@ class GraderKind:
     """Metric that plots and short tables show, where a benchmark names no other."""
     metrics: tuple[str, ...]
     """Its own metrics under pass@1, beside numbers of entries and tokens."""
-    meaning: str
-    """One sentence: when an answer is right."""
     needs: tuple[str, ...] = ()
     """Fields that an item must have beside those of the prompt."""
     problem: Callable[[Item], str] = lambda item: ""
@@ -84,7 +82,6 @@ _CODE: dict[str, Any] = {
     "module": "code",
     "headline": "passing_plus_tests",
     "metrics": ("passing_base_tests", "passing_plus_tests"),
-    "meaning": "the program passes EvalPlus' base and plus tests, in a sandbox",
     "scores": {"passing_base_tests": "is_correct", "passing_plus_tests": "is_correct-plus"},
     "package": "evalplus",
     "runs_code": True,
@@ -98,7 +95,6 @@ GRADERS: dict[str, GraderKind] = {
             module="math_answers",
             headline="symbolic_correct",
             metrics=("symbolic_correct", "no_answer"),
-            meaning="the last \\boxed{} equals `expected_answer`, by math-verify",
             needs=("expected_answer",),
             problem=_answer_problem,
             scores={"symbolic_correct": "symbolic_correct"},
@@ -112,7 +108,6 @@ GRADERS: dict[str, GraderKind] = {
             module="multiple_choice",
             headline="symbolic_correct",
             metrics=("symbolic_correct", "no_answer"),
-            meaning="the letter equals `expected_answer`",
             needs=("expected_answer",),
             problem=_letter_problem,
             scores={"symbolic_correct": "symbolic_correct"},
@@ -129,7 +124,6 @@ GRADERS: dict[str, GraderKind] = {
                 "average_score",
                 *(f"{a}_{b}_accuracy" for a in ("prompt", "instruction") for b in ("strict", "loose")),
             ),
-            meaning="IFEval's checkers of `instruction_id_list` with `kwargs`",
             needs=("instruction_id_list", "kwargs"),
             problem=_instructions_problem,
             aggregation="instructions",
@@ -145,7 +139,6 @@ GRADERS: dict[str, GraderKind] = {
             module="mt_bench",
             headline="average",
             metrics=("average",),
-            meaning="a judge rates each of two turns, 1 to 10",
             judged=True,
         ),
         GraderKind(
@@ -153,7 +146,6 @@ GRADERS: dict[str, GraderKind] = {
             module="arena",
             headline="score",
             metrics=("score",),
-            meaning="a judge prefers it to the baseline's answer, in both orders",
             judged=True,
         ),
     )

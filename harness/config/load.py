@@ -124,7 +124,7 @@ def find_site(word: str | None) -> Path | None:
     given = word or os.environ.get("HARNESS_SITE")
     if given:
         if not Path(given).is_file():
-            raise UserError(f"{given}: no such site file")
+            raise UserError.at(given, "no such site file")
         return Path(given)
     for folder in (Path(), PROJECT_ROOT):
         if (folder / "site.yaml").is_file():
@@ -147,13 +147,13 @@ def read_source(path: Path) -> Source:
         source.data = _parse(text)
         return source
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read: {error}") from None
+        raise UserError.at(path, f"cannot be read: {error}") from None
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
         raise UserError(f"{path}{line}: not valid YAML: {error.problem}") from None
     except yaml.YAMLError as error:
-        raise UserError(f"{path}: not valid YAML: {error}") from None
+        raise UserError.at(path, f"not valid YAML: {error}") from None
 
 
 def _parse(text: str) -> Any:
@@ -170,7 +170,7 @@ def parse_value(text: str, place: str) -> Any:
     try:
         return _parse(text)
     except yaml.YAMLError as error:
-        raise UserError(f"{place}: not a YAML value: {error}") from None
+        raise UserError.at(place, f"not a YAML value: {error}") from None
 
 
 def _keys(node: yaml.Node, prefix: Key, name: str) -> Iterator[tuple[Key, yaml.Node]]:
@@ -200,14 +200,14 @@ def _override(source: Source, overrides: Sequence[str]) -> None:
         place = f"--set {text}"
         key = tuple(dotted.split("."))
         if not equals or not all(key):
-            raise UserError(f"{place}: SECTION.FIELD=VALUE is expected")
+            raise UserError.at(place, "SECTION.FIELD=VALUE is expected")
         target = source.data
         for part in key[:-1]:
             inner = target.setdefault(part, {})
             if inner is None:
                 inner = target[part] = {}
             if not isinstance(inner, dict):
-                raise UserError(f"{place}: {part} is not a section")
+                raise UserError.at(place, f"{part} is not a section")
             target = inner
         target[key[-1]] = parse_value(value, place)
         for known in [k for k in source.places if k[: len(key)] == key]:
@@ -280,5 +280,5 @@ def expand(text: str, where: str) -> Path:
     """An absolute path with `~` and `$VARS` resolved. Raises UserError for an unset variable."""
     expanded = os.path.expandvars(os.path.expanduser(text))
     if "$" in expanded:
-        raise UserError(f"{where}: {text}: an environment variable in it is not set")
+        raise UserError.at(where, f"{text}: an environment variable in it is not set")
     return Path(os.path.abspath(expanded))

@@ -44,11 +44,11 @@ def convert(source: Path, target: Path, *, skip_bad: bool, force: bool, report: 
         (s for s in sorted(SUFFIXES, key=len, reverse=True) if source.name.endswith(s)), None
     )
     if not source.is_file():
-        raise UserError(f"{source}: no such file")
+        raise UserError.at(source, "no such file")
     if kind is None:
-        raise UserError(f"{source}: unknown kind of file; known: {', '.join(SUFFIXES)}")
+        raise UserError.at(source, f"unknown kind of file; known: {', '.join(SUFFIXES)}")
     if target.exists() and not force:
-        raise UserError(f"{target}: exists already; choose another folder, or --force")
+        raise UserError.at(target, "exists already; choose another folder, or --force")
     check_replaceable(target)
     partial = target.parent / f".{target.name}.{os.getpid()}.partial"
     outcome = Outcome()
@@ -57,10 +57,10 @@ def convert(source: Path, target: Path, *, skip_bad: bool, force: bool, report: 
         if outcome.bad and not skip_bad:
             raise UserError(_refusal(source, outcome))
         if outcome.rows == 0:
-            raise UserError(f"{source}: no row in it can be trained on")
+            raise UserError.at(source, "no row in it can be trained on")
         put(partial / "dataset", target)
     except OSError as error:
-        raise UserError(f"{target}: cannot be written: {error}") from None
+        raise UserError.at(target, f"cannot be written: {error}") from None
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return outcome
@@ -118,7 +118,7 @@ def _rows(source: Path, kind: str) -> Iterator[tuple[int, Any]]:
             with source.open("rb") as lines:
                 yield from _lines(lines)
     except (OSError, EOFError, UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{source}: cannot be read: {error}") from None
+        raise UserError.at(source, f"cannot be read: {error}") from None
 
 
 def _lines(lines: Iterable[bytes]) -> Iterator[tuple[int, Any]]:
@@ -158,7 +158,7 @@ def _parquet_rows(source: Path) -> Iterator[tuple[int, Any]]:
                     number += 1
                     yield number, row
     except pa.ArrowException as error:
-        raise UserError(f"{source}: cannot be read: {error}") from None
+        raise UserError.at(source, f"cannot be read: {error}") from None
 
 
 def _write(chats: Iterator[dict[str, Any]], partial: Path) -> None:
@@ -180,4 +180,4 @@ def _write(chats: Iterator[dict[str, Any]], partial: Path) -> None:
     try:
         Dataset.from_file(str(path)).save_to_disk(partial / "dataset")
     except pa.ArrowException as error:
-        raise UserError(f"{partial}: cannot be written: {error}") from None
+        raise UserError.at(partial, f"cannot be written: {error}") from None

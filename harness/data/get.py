@@ -34,11 +34,11 @@ def get(
         if known.get("asked") == asked:
             report(f"{target}: holds {name} already ({known['sha'][:12]}); --force fetches again")
             return known
-        raise UserError(
-            f"{target}: holds something else: {known.get('asked')}; choose another folder"
+        raise UserError.at(
+            target, f"holds something else: {known.get('asked')}; choose another folder"
         )
     if target.is_dir() and known is None and any(target.iterdir()) and not force:
-        raise UserError(f"{target}: exists already and is not from here; choose another folder")
+        raise UserError.at(target, "exists already and is not from here; choose another folder")
     check_replaceable(target)
     sha = _sha(name, revision)
     report(f"{name} at {sha[:12]}")
@@ -51,7 +51,7 @@ def get(
         write_json(partial / SOURCE, facts)
         put(partial, target)
     except OSError as error:
-        raise UserError(f"{target}: cannot be written: {error}") from None
+        raise UserError.at(target, f"cannot be written: {error}") from None
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return facts
@@ -78,22 +78,22 @@ def _sha(name: str, revision: str | None) -> str:
     try:
         return str(HfApi().dataset_info(name, revision=revision).sha)
     except GatedRepoError:
-        raise UserError(
-            f"{name}: gated: accept its terms on the Hub, and export HF_TOKEN"
+        raise UserError.at(
+            name, "gated: accept its terms on the Hub, and export HF_TOKEN"
         ) from None
     except RepositoryNotFoundError:
-        raise UserError(
-            f"{name}: the Hub has no such dataset, or HF_TOKEN may not see it; an id is OWNER/NAME"
+        raise UserError.at(
+            name, "the Hub has no such dataset, or HF_TOKEN may not see it; an id is OWNER/NAME"
         ) from None
     except RevisionNotFoundError:
-        raise UserError(f"{name}: no revision {revision!r}") from None
+        raise UserError.at(name, f"no revision {revision!r}") from None
     except OfflineModeIsEnabled:
         raise UserError("HF_HUB_OFFLINE is set: unset it, where there is internet") from None
     except (HfHubHTTPError, OSError, ValueError) as error:
-        raise UserError(f"{name}: the Hub cannot be asked: {error}") from None
+        raise UserError.at(name, f"the Hub cannot be asked: {error}") from None
     except Exception as error:
         if _of_the_network(error):
-            raise UserError(f"{name}: the Hub cannot be reached: {error}") from None
+            raise UserError.at(name, f"the Hub cannot be reached: {error}") from None
         raise
 
 
@@ -108,7 +108,7 @@ def _load(name: str, subset: str | None, split: str | None, sha: str) -> Any:
     try:
         return datasets.load_dataset(name, subset, split=split, revision=sha)
     except (ValueError, datasets.exceptions.DatasetNotFoundError) as error:
-        raise UserError(f"{name}: {error}") from None
+        raise UserError.at(name, str(error)) from None
     except Exception as error:
         cause = error.__cause__ or error
         known = (OSError, datasets.exceptions.DatasetGenerationError)

@@ -16,11 +16,11 @@ def check_replaceable(target: Path) -> None:
     if not target.exists() and not target.is_symlink():
         return
     if target.is_symlink() or not target.is_dir():
-        raise UserError(f"{target}: is no folder; choose another place")
+        raise UserError.at(target, "is no folder; choose another place")
     if any((target / mark).is_file() for mark in _MARKS) or not any(target.iterdir()):
         return
-    raise UserError(
-        f"{target}: holds no saved dataset, so it is not replaced; choose another folder"
+    raise UserError.at(
+        target, "holds no saved dataset, so it is not replaced; choose another folder"
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from harness.config.base import Frozen
+from harness.errors import located
 
 
 class Finding(Frozen):
@@ -17,8 +18,8 @@ class Finding(Frozen):
     cure: str = ""
 
     def __str__(self) -> str:
-        text = f"{self.level}: {self.place}: {self.message}"
-        return f"{text}\n  {self.cure}" if self.cure else text
+        cure = f"  {self.cure}" if self.cure else ""
+        return f"{self.level}: {located(self.place, self.message, cure)}"
 
 
 def error(place: str, message: str, cure: str = "") -> Finding:

@@ -23,7 +23,7 @@ def collect_tree(folder: Path) -> Table:
     Raises UserError when there is no checkpoint folder with metrics.
     """
     if not folder.is_dir():
-        raise UserError(f"{folder}: no such folder")
+        raise UserError.at(folder, "no such folder")
     rows, problems = [], []
     for path in sorted(p for p in (folder, *folder.rglob("*")) if _is_checkpoint(p)):
         metrics, found = _read_checkpoint(path)
@@ -31,8 +31,8 @@ def collect_tree(folder: Path) -> Table:
         run = path.resolve().parent.name
         rows.append(Row.of(run, path.name, checkpoint_step(path.name), metrics))
     if not rows:
-        raise UserError(
-            f"{folder}: no checkpoint-<step>/ with metrics.json (or eval-results/) below it"
+        raise UserError.at(
+            folder, "no checkpoint-<step>/ with metrics.json (or eval-results/) below it"
         )
     rows.sort(key=lambda row: (row.run, row.step or 0))
     known = {(p.checkpoint, p.benchmark) for p in problems}

@@ -10,7 +10,7 @@ from harness.plan.facts import RunFacts
 from harness.plan.plan import Cell
 from harness.runs.metrics import CellState, Metrics, TaskRecord, read_metrics
 from harness.runs.paths import BASE
-from harness.scheduling.scheduler import JobState
+from harness.scheduling.schedulers.scheduler import JobState
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from harness.plan.manifest import Manifest, read_manifest
 from harness.plan.plan import PlannedJob, eval_job_name
 from harness.runs.metrics import record_missing
 from harness.runs.paths import RunPaths, checkpoint_name
-from harness.scheduling.scheduler import Scheduler
-from harness.scheduling.schedulers import scheduler_named
+from harness.scheduling.schedulers.named import scheduler_named
+from harness.scheduling.schedulers.scheduler import Scheduler
 
 
 def release_checkpoint(run: RunPaths, step: int) -> bool:

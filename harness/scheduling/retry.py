@@ -14,8 +14,8 @@ from harness.plan.plan import Cell, PlannedJob
 from harness.runs.metrics import CellState
 from harness.runs.paths import BASE, RunPaths, checkpoint_name
 from harness.scheduling.cells import CellStatus
-from harness.scheduling.scheduler import RunJob
-from harness.scheduling.schedulers import scheduler_named
+from harness.scheduling.schedulers.named import scheduler_named
+from harness.scheduling.schedulers.scheduler import RunJob
 from harness.scheduling.status import RunStatus
 from harness.scheduling.submit import Submittal, submit_jobs, undone
 
@@ -145,7 +145,7 @@ def retrying(run: RunPaths) -> Iterator[None]:
         with FileLock(run.root / ".retry.lock", timeout=0):
             yield
     except Timeout:
-        raise UserError(f"{run.root}: another retry of this run is under way") from None
+        raise UserError.at(run.root, "another retry of this run is under way") from None
 
 
 def submit_again(

@@ -16,8 +16,8 @@ from harness.plan.facts import RunFacts
 from harness.runs.files import read_json
 from harness.runs.paths import RunPaths
 from harness.scheduling.release import cancel_run, remove_key
-from harness.scheduling.scheduler import JobState, RunJob, Scheduler
-from harness.scheduling.schedulers import scheduler_named
+from harness.scheduling.schedulers.named import scheduler_named
+from harness.scheduling.schedulers.scheduler import JobState, RunJob, Scheduler
 from harness.scheduling.stage import Staged
 from harness.scheduling.submit import submit
 
@@ -40,7 +40,7 @@ def submit_serve(staged: Staged, run_job: RunJob, report: Callable[[str], None])
         if path:
             path.unlink(missing_ok=True)
         if isinstance(error, OSError):
-            raise UserError(f"{path}: the server's key cannot be written: {error}") from None
+            raise UserError.at(path, f"the server's key cannot be written: {error}") from None
         raise
 
 

@@ -14,8 +14,8 @@ from harness.config.spec import Spec
 from harness.errors import UserError
 from harness.plan.plan import Plan, build_plan, eval_plan, serve_plan
 from harness.runs.paths import RunPaths, key_file, new_run_id
-from harness.scheduling import slurm
 from harness.scheduling.render import Place, render
+from harness.scheduling.schedulers import slurm
 
 SchedulerName = Literal["slurm", "local"]
 

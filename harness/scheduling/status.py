@@ -15,8 +15,8 @@ from harness.runs.files import read_json
 from harness.runs.paths import RunPaths
 from harness.runs.progress import read_progress
 from harness.scheduling.cells import CellStatus, cell_status
-from harness.scheduling.scheduler import JobState
-from harness.scheduling.schedulers import scheduler_named
+from harness.scheduling.schedulers.named import scheduler_named
+from harness.scheduling.schedulers.scheduler import JobState
 
 _UNKNOWN = JobState("unknown")
 

@@ -23,8 +23,8 @@ from harness.plan.plan import PlannedJob
 from harness.runs.files import utc_now, write_text
 from harness.runs.paths import RunPaths, link_latest
 from harness.scheduling.render import quote
-from harness.scheduling.scheduler import Dependency, RunJob, Scheduler, sbatch_options
-from harness.scheduling.schedulers import scheduler_named
+from harness.scheduling.schedulers.named import scheduler_named
+from harness.scheduling.schedulers.scheduler import Dependency, RunJob, Scheduler, sbatch_options
 from harness.scheduling.stage import Staged
 
 Report = Callable[[str], None]
@@ -54,7 +54,7 @@ def submit(staged: Staged, run_job: RunJob, report: Report = lambda line: None) 
         write_run_folder(staged)
     except OSError as error:
         shutil.rmtree(run.root, ignore_errors=True)
-        raise UserError(f"{run.root}: the run folder cannot be written: {error}") from None
+        raise UserError.at(run.root, f"the run folder cannot be written: {error}") from None
     jobs = [
         Submittal(job, staged.scripts[job.name], [(e.condition, e.job) for e in job.after])
         for job in staged.plan.jobs

@@ -65,7 +65,7 @@ def collect(
         try:
             write_csv(output, table)
         except OSError as error:
-            raise UserError(f"{output}: cannot be written: {error}") from None
+            raise UserError.at(output, f"cannot be written: {error}") from None
         written = [output]
     print_table(table, written, as_json)
     raise typer.Exit(0 if table.is_complete else 1)
@@ -115,7 +115,7 @@ def grade(
     if twice := {p for p in answers if answers.count(p) > 1}:
         raise UserError(f"{twice.pop()}: given twice")
     if output is not None and output.resolve() == answers[0].resolve():
-        raise UserError(f"{output}: would overwrite the answers: name another file")
+        raise UserError.at(output, "would overwrite the answers: name another file")
     try:
         done = Grading(chosen, answers, outputs, folder, allow_unsandboxed_code, say).run()
     except OSError as error:

@@ -22,7 +22,7 @@ from harness.runs.files import utc_now
 from harness.runs.metrics import TaskRecord
 from harness.runs.paths import RunPaths
 from harness.scheduling.retry import RetryPlan, check_ended, plan_retry, retrying
-from harness.scheduling.scheduler import JobState
+from harness.scheduling.schedulers.scheduler import JobState
 from harness.scheduling.status import CellStatus, RunStatus
 from tests.plan.test_plan import make_spec
 from tests.support import ROOT

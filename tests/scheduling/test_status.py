@@ -20,7 +20,7 @@ from harness.runs.metrics import TaskRecord, write_task
 from harness.runs.paths import RunPaths
 from harness.scheduling import status as status_module
 from harness.scheduling.follow import follow
-from harness.scheduling.scheduler import JobState
+from harness.scheduling.schedulers.scheduler import JobState
 from harness.scheduling.status import run_status
 from tests.plan.test_plan import make_spec
 from tests.runs.test_files import find_model

@@ -16,7 +16,6 @@ from harness.benchmarks.custom import read_definition, save_definition, saved_de
 from harness.benchmarks.prepare import (
     ground_truth_link,
     is_prepared,
-    items_text,
     prepare,
     prepared_file,
     punkt_folder,
@@ -26,6 +25,7 @@ from harness.benchmarks.registry import BENCHMARKS
 from harness.config.graders import GRADERS
 from harness.errors import CommandError, UserError
 from harness.processes.shell import call
+from harness.runs.rows import json_lines
 
 _PUNKT_WHEEL = "llama-index-core"  # carries punkt_tab; NLTK itself publishes it on GitHub only
 
@@ -63,7 +63,7 @@ def prepare_own(path: Path, benchmarks_dir: Path, force: bool = False) -> Path:
     with FileLock(_made(benchmarks_dir) / f".{benchmark.name}.lock"):
         saved = saved_definition(benchmarks_dir, benchmark.name)
         same = saved == benchmark and target.is_file()
-        same = same and target.read_text(encoding="utf-8") == items_text(items())
+        same = same and target.read_text(encoding="utf-8") == json_lines(items())
         if saved is not None and not same and not force:
             raise UserError(
                 f"{path}: {benchmark.name} is prepared in {benchmarks_dir} from other data or with "
@@ -81,7 +81,7 @@ def _made(folder: Path) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"{folder}: benchmark data cannot be written: {error}") from None
+        raise UserError.at(folder, f"benchmark data cannot be written: {error}") from None
     return folder
 
 

@@ -82,7 +82,7 @@ def _key(spec: ServeSpec) -> str | None:
             "file system that every node sees"
         ) from None
     if len(key) < 16:
-        raise UserError(f"{spec.key_file}: holds no key")
+        raise UserError.at(spec.key_file, "holds no key")
     return key
 
 

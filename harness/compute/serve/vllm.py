@@ -60,7 +60,7 @@ def adapter_rank(folder: Path) -> int:
     file = folder / "adapter_config.json"
     rank = read_json(file).get("r") if file.is_file() else None
     if not isinstance(rank, int):
-        raise UserError(f"{folder}: not a LoRA adapter (adapter_config.json with `r` is expected)")
+        raise UserError.at(folder, "not a LoRA adapter (adapter_config.json with `r` is expected)")
     return rank
 
 

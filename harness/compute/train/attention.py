@@ -39,8 +39,8 @@ def attention(script: ScriptArguments, config: SFTConfig) -> str | None:
         chosen = FLASH if _on_cuda(config) and _is_half(script, config) else "sdpa"
     if chosen in FLASH_ATTN_KERNEL_FALLBACK:
         if not _is_half(script, config):
-            raise UserError(
-                f"{PLACE}: {chosen} computes in bfloat16 or float16 only: set bf16: true"
+            raise UserError.at(
+                PLACE, f"{chosen} computes in bfloat16 or float16 only: set bf16: true"
             )
         require_flash_attention(str(chosen))
     return chosen
@@ -71,7 +71,7 @@ def require_flash_attention(implementation: str) -> None:
         reason = f"flash-attn is not installed, and {repo} v{branch} cannot be loaded: {problem}"
         if not constants.HF_HUB_OFFLINE and kernel_is_cached(repo, branch):
             reason += " (it is in the cache: without internet set HF_HUB_OFFLINE=1)"
-    raise UserError(f"{PLACE}: {implementation} is not there: {reason}.\n{cure(repo, branch)}")
+    raise UserError.at(PLACE, f"{implementation} is not there: {reason}.", cure(repo, branch))
 
 
 def cure(repo: str, branch: int) -> str:

@@ -51,7 +51,7 @@ class Launcher:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         order = {
-            "argv": list(argv), "log": "/dev/stderr", "secrets": [], "remove": [],
+            "argv": list(argv), "log": "/dev/stderr", "secrets": [],
             "grace_s": SHUTDOWN_S,
         }  # fmt: skip
         answer: dict[str, object] = {}

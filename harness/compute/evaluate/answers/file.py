@@ -11,11 +11,11 @@ import json
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
-from typing import IO, Any, TypeVar
+from typing import IO, TypeVar
 
 from harness.errors import ResultError
+from harness.runs.rows import Row, append
 
-Row = dict[str, Any]
 T = TypeVar("T")
 
 CHUNK = 1000
@@ -63,11 +63,10 @@ class Answers:
         if self._file is None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._file = self.path.open("ab", buffering=0)
-        line = json_line(row)
-        self._file.write(line)
+        size = append(self._file, row)
         # A row with an error has its place too: in this process it is the item's answer.
         self._where[row["id"]] = self._end
-        self._end += len(line)
+        self._end += size
         self.errors += "error" in row
 
     def close(self) -> None:
@@ -88,14 +87,6 @@ class Answers:
                     raise ResultError(f"{self.path}: no answer to {item_id}")
                 file.seek(self._where[item_id])
                 yield json.loads(file.readline())
-
-
-def json_line(row: Row) -> bytes:
-    """One line of JSON in UTF-8; half a surrogate pair, which UTF-8 cannot hold, stays escaped."""
-    try:
-        return json.dumps(row, ensure_ascii=False).encode() + b"\n"
-    except UnicodeEncodeError:
-        return json.dumps(row).encode() + b"\n"
 
 
 def chunks(items: Iterable[T], size: int = CHUNK) -> Iterator[list[T]]:

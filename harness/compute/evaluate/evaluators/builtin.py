@@ -21,7 +21,7 @@ from harness.benchmarks.prepare import (
     open_items,
 )
 from harness.benchmarks.registry import Benchmark, Item
-from harness.compute.evaluate.answers.file import Answers, chunks, json_line
+from harness.compute.evaluate.answers.file import Answers, chunks
 from harness.compute.evaluate.answers.generate import Generation, generate
 from harness.compute.evaluate.evaluators.evaluator import Outcome
 from harness.compute.evaluate.gates import Tally
@@ -32,6 +32,7 @@ from harness.config.evaluation import EvaluationSpec
 from harness.errors import EvaluationError
 from harness.runs.files import open_atomic
 from harness.runs.paths import CellPaths
+from harness.runs.rows import json_line
 
 Row = dict[str, Any]
 _NOT_FOR_SUMS = frozenset({"completion", "generation", "serialized_output"})

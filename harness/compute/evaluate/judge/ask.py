@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from harness.compute.evaluate.judge.calls import Call
-from harness.compute.evaluate.judge.judgements import Judgement, append
+from harness.compute.evaluate.judge.judgements import Judgement
 from harness.errors import EvaluationError
+from harness.runs.rows import append
 
 MAX_FAILURES_IN_A_ROW = 5
 HOME_S = 20.0
@@ -115,7 +116,7 @@ class Asking:
             timeout=self.timeout_s,
             http_client=httpx.AsyncClient(timeout=self.timeout_s, trust_env=self.endpoint.proxied),
         ) as client:
-            with self.path.open("a", encoding="utf-8") as file:
+            with self.path.open("ab") as file:
                 workers = [self._worker(client, waiting, file) for _ in range(self.concurrency)]
                 await asyncio.gather(*workers)
 
@@ -125,7 +126,7 @@ class Asking:
                 return
             judgement = await self._ask(client, key, call)
             if judgement is not None:
-                append(file, judgement)
+                append(file, judgement, to_disk=True)
                 self.came[key] = judgement
                 self._unreadable += not self.readable(judgement["judgement"])
             self._say()

@@ -9,7 +9,6 @@ from importlib import import_module
 from typing import Any
 
 from harness.benchmarks.items import Item
-from harness.compute.evaluate.answers.file import json_line
 from harness.compute.evaluate.evaluators.builtin import BuiltinEvaluator
 from harness.compute.evaluate.evaluators.evaluator import Outcome
 from harness.compute.evaluate.gates import answers_verdict, tally
@@ -21,6 +20,7 @@ from harness.compute.evaluate.judge.judge import Judge
 from harness.compute.evaluate.judge.judgements import Judgement, key_of, read_judgements
 from harness.config.graders import GRADERS
 from harness.runs.files import open_atomic
+from harness.runs.rows import json_line
 
 WARN_INVALID_SHARE = 0.02
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from harness.compute.evaluate.judge.calls import Call
 from harness.errors import ResultError
@@ -50,10 +49,3 @@ def read_judgements(path: Path) -> dict[str, Judgement]:
         with path.open("r+b") as file:
             file.truncate(whole)
     return found
-
-
-def append(file: TextIO, judgement: Judgement) -> None:
-    """One line, on the disk when this returns."""
-    file.write(json.dumps(judgement, ensure_ascii=False) + "\n")
-    file.flush()
-    os.fsync(file.fileno())

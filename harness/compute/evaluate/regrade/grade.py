@@ -16,13 +16,14 @@ from typing import Any
 from harness.benchmarks.items import Item
 from harness.benchmarks.prepare import ground_truth_link, nltk_data
 from harness.benchmarks.registry import BENCHMARKS, Benchmark
-from harness.compute.evaluate.answers.file import chunks, json_line
+from harness.compute.evaluate.answers.file import chunks
 from harness.compute.evaluate.graders.aggregate import BenchmarkAggregator
 from harness.compute.evaluate.regrade.known import Known
 from harness.compute.evaluate.regrade.saved import SavedAnswers, response_of
 from harness.errors import EvaluationError, UserError, nearest
 from harness.runs.files import open_atomic, write_json
 from harness.runs.metrics import Metrics
+from harness.runs.rows import json_line
 
 Row = dict[str, Any]
 _CODE_CHUNK = 64
@@ -143,7 +144,7 @@ def _require_same_items(files: Sequence[SavedAnswers], found: Sequence[Sequence[
     for file, names in zip(files, found, strict=True):
         if len(set(names)) != len(names):
             twice = next(name for name in names if names.count(name) > 1)
-            raise UserError(f"{file.path}: {twice} is answered twice")
+            raise UserError.at(file.path, f"{twice} is answered twice")
         if list(names) != list(found[0]):
             raise UserError(
                 f"{file.path} does not answer the same items, in the same order, as "

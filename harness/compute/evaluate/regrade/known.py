@@ -72,7 +72,7 @@ class Known:
             return self._items[index]
         if self._benchmark.runs_code:
             name = row.get("id", row.get("task_id"))
-            raise UserError(f"{where}: {name!r} is no task of {self._benchmark.name}")
+            raise UserError.at(where, f"{name!r} is no task of {self._benchmark.name}")
         self._from_rows.add(where)
         return self._own_item(row, question or "", where)
 

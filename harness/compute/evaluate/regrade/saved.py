@@ -22,7 +22,7 @@ class SavedAnswers:
         self.errors = 0
         self._count = sum(1 for _ in self.rows())
         if not self._count:
-            raise UserError(f"{path}: no answers in it")
+            raise UserError.at(path, "no answers in it")
 
     def __len__(self) -> int:
         return self._count
@@ -37,18 +37,18 @@ class SavedAnswers:
                         where = f"{self.path}:{number}"
                         yield where, _row(text, where)
         except OSError as error:
-            raise UserError(f"{self.path}: cannot be read: {error}") from None
+            raise UserError.at(self.path, f"cannot be read: {error}") from None
 
 
 def _row(text: bytes, where: str) -> Row:
     try:
         row = json.loads(text)
     except UnicodeDecodeError:
-        raise UserError(f"{where}: not UTF-8") from None
+        raise UserError.at(where, "not UTF-8") from None
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{where}: not JSON: {error}") from None
+        raise UserError.at(where, f"not JSON: {error}") from None
     if not isinstance(row, dict):
-        raise UserError(f"{where}: an object is expected")
+        raise UserError.at(where, "an object is expected")
     return row
 
 
@@ -59,7 +59,7 @@ def response_of(row: Row, where: str) -> str | None:
             text = row[name]
             if text is None or isinstance(text, str):
                 return text or ""
-            raise UserError(f"{where}: {name} is {type(text).__name__}; text is expected")
+            raise UserError.at(where, f"{name} is {type(text).__name__}; text is expected")
     if "error" in row:
         return None
-    raise UserError(f"{where}: neither `response` nor `generation` in it")
+    raise UserError.at(where, "neither `response` nor `generation` in it")

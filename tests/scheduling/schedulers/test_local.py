@@ -13,8 +13,8 @@ import psutil
 import pytest
 
 from harness.runs.paths import RunPaths
-from harness.scheduling.local import LocalScheduler, run_queue, task_environment
-from harness.scheduling.local_queue import (
+from harness.scheduling.schedulers.local import LocalScheduler, run_queue, task_environment
+from harness.scheduling.schedulers.local_queue import (
     QueuedJob,
     bury_dead_runner,
     changing,
@@ -92,7 +92,7 @@ def test_a_released_job_runs_in_spite_of_the_failure(run: RunPaths) -> None:
 
 def test_cancelling_ends_a_running_script_and_all_it_started(run: RunPaths) -> None:
     job = queue(run, "long", f'sleep 300 & echo $! > "{run.root}/pid"; wait')
-    code = "import sys; from harness.scheduling.local import main; main(sys.argv[1:])"
+    code = "import sys; from harness.scheduling.schedulers.local import main; main(sys.argv[1:])"
     runner = subprocess.Popen([sys.executable, "-c", code, "run", str(run.root)])
     eventually(lambda: (run.root / "pid").exists() and (run.root / "pid").read_text() != "")
     LocalScheduler(run).cancel([job])
@@ -127,7 +127,7 @@ def test_the_runner_has_a_session_of_its_own_and_outlives_its_starter(run: RunPa
     code = (
         "import sys; from pathlib import Path; from harness.config.site import Site\n"
         "from harness.runs.paths import RunPaths\n"
-        "from harness.scheduling.local import LocalScheduler\n"
+        "from harness.scheduling.schedulers.local import LocalScheduler\n"
         "run = RunPaths(Path(sys.argv[1])); LocalScheduler(run).start(run, Site())\n"
         "import os, signal; os.killpg(0, signal.SIGHUP)"
     )

@@ -14,7 +14,7 @@ from filelock import FileLock
 from harness.config.base import Frozen, minutes
 from harness.runs.files import read_json, write_json
 from harness.runs.paths import RunPaths
-from harness.scheduling.scheduler import Phase
+from harness.scheduling.schedulers.scheduler import Phase
 
 RUNNER_DIED = "the local runner died"
 

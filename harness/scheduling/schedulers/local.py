@@ -30,7 +30,7 @@ from harness.processes.environments import job_environment
 from harness.processes.marked import living
 from harness.processes.shell import own_module
 from harness.runs.paths import RunPaths
-from harness.scheduling.local_queue import (
+from harness.scheduling.schedulers.local_queue import (
     RUNNER_DIED,
     QueuedJob,
     bury_dead_runner,
@@ -39,7 +39,13 @@ from harness.scheduling.local_queue import (
     queue_file,
     read_queue,
 )
-from harness.scheduling.scheduler import Dependency, JobState, Phase, RunJob, sbatch_options
+from harness.scheduling.schedulers.scheduler import (
+    Dependency,
+    JobState,
+    Phase,
+    RunJob,
+    sbatch_options,
+)
 
 _POLL_S = 0.2
 _KILL_AFTER_S = 30
@@ -63,8 +69,8 @@ class LocalScheduler:
         run_job: RunJob,
         tasks: Sequence[int] = (),
     ) -> str:
-        from harness.scheduling.executor import RenderedExecutor
-        from harness.scheduling.slurm import calls, task_indices
+        from harness.scheduling.schedulers.executor import RenderedExecutor
+        from harness.scheduling.schedulers.slurm import calls, task_indices
 
         bury_dead_runner(run)
         executor = RenderedExecutor(
@@ -129,7 +135,7 @@ class LocalScheduler:
 
 
 def _this_module(verb: str, run: RunPaths) -> list[str]:
-    return own_module("harness.scheduling.local", verb, str(run.root))
+    return own_module("harness.scheduling.schedulers.local", verb, str(run.root))
 
 
 def run_queue(run: RunPaths) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Literal
 
 from harness.runs.paths import RunPaths
-from harness.scheduling.local import LocalScheduler
-from harness.scheduling.scheduler import Scheduler
-from harness.scheduling.slurm import SlurmScheduler
+from harness.scheduling.schedulers.local import LocalScheduler
+from harness.scheduling.schedulers.scheduler import Scheduler
+from harness.scheduling.schedulers.slurm import SlurmScheduler
 
 
 def scheduler_named(name: Literal["slurm", "local"], run: RunPaths) -> Scheduler:

@@ -11,7 +11,7 @@ import pytest
 from submitit.core.utils import DelayedSubmission, FailedJobError
 
 from harness.entry import run_job
-from harness.scheduling.executor import RenderedExecutor
+from harness.scheduling.schedulers.executor import RenderedExecutor
 
 SCRIPT = "#!/bin/bash\n# the marker of our template\n"
 ACCEPTS = [sys.executable, "-c", "print('Submitted batch job 7')"]

@@ -7,8 +7,8 @@ import json
 import pytest
 
 from harness.errors import CommandError, SchedulerError
-from harness.scheduling import slurm
-from harness.scheduling.slurm import SlurmScheduler, parse_sacct, parse_squeue
+from harness.scheduling.schedulers.named import slurm
+from harness.scheduling.schedulers.slurm import SlurmScheduler, parse_sacct, parse_squeue
 from tests.support import ROOT
 
 CAPTURED = ROOT / "tests" / "captured" / "slurm"

@@ -17,7 +17,13 @@ from harness.plan.plan import PlannedJob
 from harness.processes.environments import job_environment
 from harness.processes.shell import call
 from harness.runs.paths import RunPaths
-from harness.scheduling.scheduler import Dependency, JobState, Phase, RunJob, sbatch_options
+from harness.scheduling.schedulers.scheduler import (
+    Dependency,
+    JobState,
+    Phase,
+    RunJob,
+    sbatch_options,
+)
 
 SQUEUE_FORMAT = "%i|%T|%r"
 SACCT_FIELDS = "JobID,State,ExitCode"
@@ -69,7 +75,7 @@ class SlurmScheduler:
         run_job: RunJob,
         tasks: Sequence[int] = (),
     ) -> str:
-        from harness.scheduling.executor import RenderedExecutor
+        from harness.scheduling.schedulers.executor import RenderedExecutor
 
         try:
             executor = RenderedExecutor(
