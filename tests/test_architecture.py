@@ -1,66 +1,120 @@
-"""Imports go down only, files stay small, nothing names one machine."""
+"""The house keeps its rules, and each rule is seen to fail on a planted breach."""
 
 from __future__ import annotations
 
-import ast
+import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from tests import architecture
 from tests.support import ROOT
 
-PACKAGE = ROOT / "harness"
-FILES = sorted(PACKAGE.rglob("*.py"))
-# From the top floor down; a room imports only what stands below it, or itself.
-ROOMS = (
-    "__main__", "cli", "verbs", "options", "screen", "preflight", "compute", "results", "scheduling", "plan", "benchmarks",
-    "runs", "config", "errors",
-)  # fmt: skip
-# Submission pickles one function of compute by reference (inside the verb), and run by `collect`.
-EXCEPTIONS = {("scheduling", "compute.entry")}
+Rule = Callable[[Path], list[str]]
 
 
-def imported(tree: ast.AST) -> list[str]:
-    names = []
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            names += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            names.append(node.module)
-            names += [f"{node.module}.{alias.name}" for alias in node.names]
-    return [name.removeprefix("harness.") for name in names if name.startswith("harness.")]
+@pytest.mark.parametrize("rule", architecture.RULES, ids=lambda rule: rule.__name__)
+def test_the_house_keeps(rule: Rule) -> None:
+    assert rule(ROOT) == []
 
 
-@pytest.mark.parametrize("file", FILES, ids=lambda f: str(f.relative_to(ROOT)))
-def test_a_room_imports_only_what_stands_below(file: Path) -> None:
-    room = file.relative_to(PACKAGE).with_suffix("").parts[0]
-    if room == "__init__":
-        return
-    for name in imported(ast.parse(file.read_text())):
-        other = name.split(".")[0]
-        if other in ROOMS and not any(
-            room == r and name.startswith(allowed) for r, allowed in EXCEPTIONS
-        ):
-            assert ROOMS.index(other) >= ROOMS.index(room), f"{file.name} imports {name}"
+@pytest.fixture(scope="module")
+def copied(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The package and the tests' files, in a checkout of their own."""
+    root = tmp_path_factory.mktemp("house")
+    ignore = shutil.ignore_patterns("__pycache__", "captured", "golden")
+    for name in ("harness", "tests"):
+        shutil.copytree(ROOT / name, root / name, ignore=ignore)
+    return root
 
 
-def test_every_room_is_on_the_map() -> None:
-    found = {p.stem for p in PACKAGE.iterdir() if p.name not in ("__init__.py", "__pycache__")}
-    assert found == set(ROOMS)
+BREACHES: tuple[tuple[Rule, str, str, str], ...] = (
+    (architecture.rooms_on_the_map, "harness/attic.py", "", "attic: on no floor"),
+    (
+        architecture.arrows_up,
+        "harness/runs/up.py",
+        "def late():\n    from harness.scheduling.render import quote\n    return quote",
+        "runs.up imports scheduling.render",
+    ),
+    (
+        architecture.arrows_up,
+        "harness/preflight/across.py",
+        "from harness.compute.serve.ports import Ports",
+        "preflight.across imports compute.serve.ports",
+    ),
+    (
+        architecture.arrows_up,
+        "harness/compute/serve/across.py",
+        "import harness.results.table",
+        "compute.serve.across imports results.table",
+    ),
+    (
+        architecture.arrows_up,
+        "harness/scheduling/job.py",
+        "from harness.entry import run_job",
+        "scheduling.job imports entry",
+    ),
+    (
+        architecture.circles,
+        "harness/runs/one.py",
+        "from harness.runs import other\n",
+        "a circle of files: runs.one -> runs.other",
+    ),
+    (architecture.heavy_imports, "harness/results/drawn.py", "import matplotlib", "results.drawn:"),
+    (architecture.heavy_imports, "harness/verbs/heavy.py", "import torch", "verbs.heavy:"),
+    (architecture.long_files, "harness/runs/long.py", "x = 1\n" * 301, "runs/long.py: 301 lines"),
+    (architecture.long_files, "tests/runs/long.py", "x = 1\n" * 301, "tests/runs/long.py: 301"),
+    (architecture.without_mirror, "harness/runs/bare.py", "", "harness/runs/bare.py: no tests"),
+    (architecture.without_mirror, "tests/runs/test_none.py", "", "test_none.py: of no module"),
+    (
+        architecture.without_mirror,
+        "harness/runs/told.py",
+        '"""A module. Tested through tests/runs/test_gone.py."""',
+        "harness/runs/told.py: is tested through ['tests/runs/test_gone.py']",
+    ),
+)
 
 
-def test_files_stay_under_300_lines() -> None:
-    long = {f.name: n for f in FILES if (n := len(f.read_text().splitlines())) > 300}
-    assert long == {}
+@pytest.mark.parametrize(
+    ("rule", "file", "text", "found"), BREACHES, ids=lambda v: getattr(v, "__name__", None)
+)
+def test_a_planted_breach_is_found(
+    copied: Path, rule: Rule, file: str, text: str, found: str
+) -> None:
+    planted = [copied / file]
+    if rule is architecture.circles:
+        planted.append(copied / "harness/runs/other.py")
+        planted[1].write_text("def late():\n    import harness.runs.one\n")
+    planted[0].write_text(text)
+    try:
+        assert any(found in breach for breach in rule(copied))
+    finally:
+        for path in planted:
+            path.unlink()
+    assert rule(copied) == []
 
 
-def test_nothing_tracked_names_a_path_of_one_machine() -> None:
-    homes = "|".join(("ro" + "ot", "Us" + "ers", "ho" + "me/(?!user)[a-z]+"))
-    found = subprocess.run(
-        ["git", "grep", "-nP", f"(?<![\\w.~-])/({homes})/", "--", "."],
-        cwd=ROOT, capture_output=True, text=True,
-    )  # fmt: skip
-    if found.returncode not in (0, 1):
-        pytest.skip(f"git grep does not work here: {found.stderr}")
-    assert found.stdout == ""
+def test_a_room_with_too_many_files_is_found(copied: Path) -> None:
+    planted = [copied / f"harness/plan/more{n}.py" for n in range(architecture.ROOM_FILES)]
+    for path in planted:
+        path.write_text("")
+    assert any("harness/plan: " in breach for breach in architecture.full_rooms(copied))
+    for path in planted:
+        path.unlink()
+    assert architecture.full_rooms(copied) == []
+
+
+def test_a_room_that_is_gone_is_missed(copied: Path, tmp_path: Path) -> None:
+    (tmp_path / "harness").mkdir()
+    assert "errors: on the map, and not there" in architecture.rooms_on_the_map(tmp_path)
+
+
+def test_a_path_of_one_machine_is_found(tmp_path: Path) -> None:
+    (tmp_path / "notes.md").write_text("see /" + "root/secret, not $ROOT/root/file\n")
+    subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
+    subprocess.run(["git", "-C", str(tmp_path), "add", "."], check=True)
+    assert architecture.paths_of_one_machine(tmp_path) == [
+        "notes.md:1:see /" + "root/secret, not $ROOT/root/file"
+    ]

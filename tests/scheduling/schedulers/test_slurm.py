@@ -7,7 +7,7 @@ import json
 import pytest
 
 from harness.errors import CommandError, SchedulerError
-from harness.scheduling.schedulers.named import slurm
+from harness.scheduling.schedulers import slurm
 from harness.scheduling.schedulers.slurm import SlurmScheduler, parse_sacct, parse_squeue
 from tests.support import ROOT
 
