@@ -173,7 +173,7 @@ def test_evaluated_checkpoints_go_and_their_numbers_stay_in_the_table(
         def states(self, ids: Any) -> dict[str, Any]:
             return {}
 
-    monkeypatch.setattr(status_module, "scheduler_of", lambda run, manifest: Nothing())
+    monkeypatch.setattr(status_module, "scheduler_named", lambda name, run: Nothing())
     status = run_status(run)
     assert [c.state for c in status.cells] == ["ok", "ok", "waiting"]
     values = [dict(row.values) for row in run_table(status).rows]

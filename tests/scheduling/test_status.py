@@ -46,7 +46,7 @@ class Slurm:
 @pytest.fixture
 def slurm(monkeypatch: pytest.MonkeyPatch) -> Slurm:
     scheduler = Slurm()
-    monkeypatch.setattr(status_module, "scheduler_of", lambda run, manifest: scheduler)
+    monkeypatch.setattr(status_module, "scheduler_named", lambda name, run: scheduler)
     return scheduler
 
 
