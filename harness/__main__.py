@@ -1,4 +1,4 @@
-"""python -m harness"""
+"""python -m harness. Tested through tests/test_cli.py."""
 
 from harness.cli import main
 

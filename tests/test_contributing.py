@@ -9,7 +9,6 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -129,12 +128,14 @@ class Copy:
 
 
 @pytest.fixture
-def copy(tmp_path: Path) -> Iterator[Copy]:
-    yield Copy(tmp_path)
+def copy(tmp_path: Path) -> Copy:
+    return Copy(tmp_path)
 
 
 def test_a_grader_is_two_files(copy: Copy) -> None:
-    copy.insert("harness/config/graders.py", '        GraderKind(name="code:human-eval"', GRADER_ROW)
+    copy.insert(
+        "harness/config/graders.py", '        GraderKind(name="code:human-eval"', GRADER_ROW
+    )
     copy.write("harness/compute/evaluate/graders/same_text.py", GRADER)
     copy.changed("grader", module="same_text")
 
@@ -152,13 +153,25 @@ def test_a_grader_is_two_files(copy: Copy) -> None:
 def test_an_engine_is_two_files(copy: Copy) -> None:
     pytest.importorskip("openai", reason="needs the extra `eval`")
     pytest.importorskip("math_verify", reason="needs the extra `eval`")
-    copy.insert("harness/config/engines.py", '        EngineKind(\n            name="sglang"', ENGINE_ROW)
+    copy.insert(
+        "harness/config/engines.py", '        EngineKind(\n            name="sglang"', ENGINE_ROW
+    )
     copy.write("harness/compute/serve/echo.py", ENGINE)
     copy.changed("engine", engine="echo")
 
     model(copy.user / "model")
     (copy.user / "model" / "chat_template.jinja").write_text(MARKED)
-    wanted = "-b arithmetic --engine echo --local --set max_items=2 --set server.gpus=0".split()
+    wanted = [
+        "-b",
+        "arithmetic",
+        "--engine",
+        "echo",
+        "--local",
+        "--set",
+        "max_items=2",
+        "--set",
+        "server.gpus=0",
+    ]
     done = copy.run("eval", "model", *wanted, "--set", "sampling.max_tokens=8")
     assert "1 cells: 1 ok" in done.stdout, done.stdout + done.stderr
     (task,) = copy.user.glob("runs/*/latest/eval/base/arithmetic/task.json")

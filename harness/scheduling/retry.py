@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ from harness.errors import UserError
 from harness.plan.manifest import Manifest
 from harness.plan.plan import Cell, PlannedJob
 from harness.runs.metrics import CellState
-from harness.runs.paths import BASE, RunPaths, checkpoint_name
+from harness.runs.paths import BASE, RunPaths
 from harness.scheduling.cells import CellStatus
 from harness.scheduling.schedulers.named import scheduler_named
 from harness.scheduling.schedulers.scheduler import RunJob
@@ -44,14 +44,13 @@ class RetryPlan:
     """Cells whose checkpoint is gone although training is complete."""
 
 
-def plan_retry(status: RunStatus) -> RetryPlan:
-    """What to submit again, of a run whose jobs have ended.
+def plan_retry(status: RunStatus, checkpoints: Collection[str]) -> RetryPlan:
+    """What to submit again, of a run whose jobs have ended. Pure.
 
-    Training is submitted when its state is
+    `checkpoints` are the names of those that are whole. Training is submitted when its state is
     not complete; an array waits for it only where its checkpoint is not there yet.
     """
     plan = status.manifest.plan
-    checkpoints = {checkpoint_name(step) for step in status.facts.complete}
     train = "train" in status.jobs and status.train.get("state") != "complete"
     jobs: list[Again] = [Again(plan.job("train"))] if train else []
     states: dict[tuple[str, str], CellStatus] = {

@@ -132,7 +132,7 @@ def retry(
     with again.retrying(found):
         state = run_status(found)
         again.check_ended(state, forgotten)
-        plan = again.plan_retry(state)
+        plan = again.plan_retry(state, {path.name for path in state.facts.complete.values()})
         lines = again.describe(plan, state.manifest, state.train)
         for line in lines:
             show(line)

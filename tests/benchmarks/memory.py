@@ -19,7 +19,6 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 from tests.support import ROOT
@@ -71,6 +70,7 @@ def one_cell(folder: Path, count: int, port: int, size: int, asked: int) -> dict
     from harness.benchmarks.custom import register_prepared
     from harness.compute.evaluate.cell import CellWork
     from harness.compute.evaluate.prepare import prepare_own
+    from harness.compute.serve.external import ForeignServer
     from harness.config.evaluation import EvaluationSpec
     from harness.plan.plan import Cell
     from harness.runs.metrics import read_metrics
@@ -103,10 +103,7 @@ def one_cell(folder: Path, count: int, port: int, size: int, asked: int) -> dict
         log="",
         job_id="",
     )
-    server = SimpleNamespace(
-        base_url=f"http://127.0.0.1:{port}/v1", api_key="k", model="m", start_seconds=0.0,
-        raise_if_dead=lambda: None,
-    )  # fmt: skip
+    server = ForeignServer(f"http://127.0.0.1:{port}/v1", "k", "m")
     began = time.monotonic()
     work.generate(server)  # type: ignore[arg-type]
     generated, at_disk = _peak_mb(), work.paths.partial().stat().st_size / 2**20

@@ -10,7 +10,6 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.config.base import minutes
 from harness.config.load import expand, find_spec, load_site, load_spec
 from harness.errors import UserError
 
@@ -104,32 +103,6 @@ def test_a_bare_name_is_found_in_jobs() -> None:
     assert find_spec("sft.yaml").name == find_spec("sft").name == "sft.yaml"
 
 
-def test_a_secret_in_the_site_file_is_refused(tmp_path: Path) -> None:
-    site = tmp_path / "site.yaml"
-    site.write_text("environments: {train: {variables: {HF_TOKEN: abc}}}")
-    with pytest.raises(UserError, match="looks like a secret"):
-        load_site(site)
-
-
-def test_an_option_that_the_harness_sets_is_refused(tmp_path: Path) -> None:
-    site = tmp_path / "site.yaml"
-    site.write_text("slurm: {extra: {dependency: afterok:1}}")
-    with pytest.raises(UserError, match="set by the harness"):
-        load_site(site)
-
-
-def test_options_of_a_job_kind_override_the_sites(tmp_path: Path) -> None:
-    site = tmp_path / "site.yaml"
-    site.write_text(
-        "slurm: {partition: gpu, extra: {mail-type: END}}\n"
-        "jobs: {control: {partition: cpu, extra: {comment: x}}}"
-    )
-    loaded = load_site(site)
-    assert loaded.options("train").partition == "gpu"
-    assert loaded.options("control").partition == "cpu"
-    assert loaded.options("control").extra == {"mail-type": "END", "comment": "x"}
-
-
 def test_a_resolved_spec_loads_to_the_same(tmp_path: Path) -> None:
     spec = load_spec(spec_file(tmp_path, GOOD))
     again = spec_file(tmp_path, yaml.safe_dump(spec.model_dump(mode="json")))
@@ -140,25 +113,6 @@ def test_an_unset_variable_in_a_path_is_an_error(monkeypatch: pytest.MonkeyPatch
     monkeypatch.delenv("NOT_SET_HERE", raising=False)
     with pytest.raises(UserError, match="not set"):
         expand("$NOT_SET_HERE/runs", "site: runs_dir")
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("90", 90),
-        ("1:30", 2),
-        ("24:00:00", 1440),
-        ("2-12", 3600),
-        ("1-00:30", 1470),
-        ("1-0:0:1", 1441),
-    ],
-)
-def test_slurm_times_in_minutes(text: str, expected: int) -> None:
-    if text == "1-0:0:1":
-        with pytest.raises(ValueError, match="Slurm time"):
-            minutes(text)
-    else:
-        assert minutes(text) == expected
 
 
 @given(st.text(max_size=60))
@@ -180,19 +134,3 @@ def test_any_override_either_loads_or_gives_a_message(text: str) -> None:
         path = spec_file(Path(folder), GOOD)
         with suppress(UserError):
             load_spec(path, [text])
-
-
-def test_wrapped_packing_with_assistant_only_loss_is_refused_before_queueing(
-    tmp_path: Path,
-) -> None:
-    text = message(tmp_path, GOOD, "train.packing=true", "train.packing_strategy=wrapped")
-    assert "cuts conversations in the middle" in text
-    assert "packing_strategy: bfd" in text
-    everything = ["train.packing=true", "train.packing_strategy=wrapped",
-                  "train.assistant_only_loss=false"]  # fmt: skip
-    assert load_spec(spec_file(tmp_path, GOOD), everything).train.packing
-
-
-def test_a_misspelt_tracker_offers_the_nearest(tmp_path: Path) -> None:
-    assert "did you mean 'wandb'" in message(tmp_path, GOOD, "train.report_to=[wand]")
-    assert load_spec(spec_file(tmp_path, GOOD), ["train.report_to=none"]).train.report_to == ()

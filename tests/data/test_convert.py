@@ -14,7 +14,6 @@ pytest.importorskip("datasets", reason="datasets is not installed")
 from datasets import Dataset, load_from_disk
 
 from harness.data.convert import Outcome, convert
-from harness.data.turns import BadRow, to_messages
 from harness.errors import UserError
 
 CHAT = [{"role": "user", "content": "Hé?"}, {"role": "assistant", "content": "Ja 🙂"}]
@@ -134,15 +133,6 @@ def test_what_is_there_is_replaced_only_when_asked(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="exists already"):
         run(source, tmp_path / "out")
     assert run(source, tmp_path / "out", force=True).rows == 1
-
-
-def test_an_input_belongs_to_its_instruction() -> None:
-    turns = to_messages({"instruction": "Add.", "input": "2 3", "output": "5"})
-    assert turns[0]["content"] == "Add.\n\n2 3"
-    with pytest.raises(BadRow, match="tool_calls"):
-        to_messages(
-            {"messages": [CHAT[0], {"role": "assistant", "content": "", "tool_calls": [1]}]}
-        )
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,8 @@ import pytest
 from harness.config.load import find_spec, load_spec
 from harness.config.site import Site
 from harness.config.spec import Spec
-from harness.config.training.train import TrainSpec
 from harness.errors import UserError
 from harness.plan.plan import Edge, build_plan
-from harness.plan.steps import planned_steps, total_steps
 
 
 def make_spec(train: dict[str, Any] | None = None, **evaluation: Any) -> Spec:
@@ -35,33 +33,6 @@ def test_the_standard_run_has_one_array_per_checkpoint() -> None:
     assert all(a.after == (Edge(job="train", condition="afterok"),) for a in arrays)
     assert plan.job("train").gpus_per_node == 8
     assert len(plan.cells) == 120
-
-
-def test_checkpoints_are_every_multiple_and_the_last() -> None:
-    train = make_spec().train
-    assert planned_steps(train, 10) == [4, 8, 10]
-    assert planned_steps(train, 8) == [4, 8]
-    assert planned_steps(train, 3) == [3]
-
-
-@pytest.mark.parametrize(
-    ("rows", "epochs", "expected"),
-    [(100, 1, 4), (100, 2.5, 10), (1, 1, 1), (129, 1, 5)],
-)
-def test_steps_of_epochs_follow_the_trainer(rows: int, epochs: float, expected: int) -> None:
-    # 2 x 2 x 8 = 32 rows a step
-    train = TrainSpec(
-        model_name="m", dataset_name="d", num_train_epochs=epochs, gpus_per_node=8,
-        per_device_train_batch_size=2, gradient_accumulation_steps=2,
-    )  # fmt: skip
-    assert total_steps(train, rows) == expected
-
-
-def test_unknown_steps_are_an_error_and_not_a_guess() -> None:
-    with pytest.raises(UserError, match="max_steps"):
-        total_steps(make_spec({"max_steps": None}).train, None)
-    with pytest.raises(UserError, match="packing"):
-        total_steps(make_spec({"max_steps": None, "packing": True}).train, 100)
 
 
 def test_repeats_stay_in_the_cell_and_not_in_its_name() -> None:

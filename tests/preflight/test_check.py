@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from harness.chats.dataset import read_saved_dataset
-from harness.chats.template import own_template
 from harness.config.site import Environment, Site
 from harness.config.spec import Spec
 from harness.errors import UserError
 from harness.preflight.check import check, resolve_spec
 from harness.preflight.cluster.machine import has_gpu
 from harness.preflight.findings import Finding
-from harness.preflight.rows.template import check_own_template, check_template
-from harness.preflight.training.model import check_model
 from tests.preflight.support import MARKED, model, saved_dataset
 
 
@@ -94,76 +90,6 @@ def test_columns_that_are_no_conversation_are_refused(tmp_path: Path) -> None:
     saved_dataset(tmp_path / "text", columns=("text",))
     (found,) = errors(spec(tmp_path, dataset_name=str(tmp_path / "text")), site(tmp_path))
     assert "columns are text" in found.message
-
-
-def test_a_hub_id_that_cannot_be_had_is_refused_before_queueing(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setenv("HF_HOME", str(tmp_path))
-    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:1")
-    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
-    (found,) = check_model("Qwen/Qwen3-1.7B-Base")
-    assert found.level == "error"
-    assert "cannot be reached" in found.message
-    assert "hf download" in found.cure
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    assert "HF_HUB_OFFLINE is set" in check_model("Qwen/Qwen3-1.7B-Base")[0].message
-
-
-def test_a_cached_hub_id_is_accepted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("HF_HOME", str(tmp_path))
-    monkeypatch.delenv("HF_HUB_CACHE", raising=False)
-    snapshot = tmp_path / "hub/models--Qwen--Q/snapshots/abc"
-    snapshot.mkdir(parents=True)
-    (snapshot / "config.json").write_text("{}")
-    assert check_model("Qwen/Q") == []
-
-
-def test_a_model_folder_must_hold_config_weights_and_tokenizer(tmp_path: Path) -> None:
-    assert len(check_model(str(tmp_path))) == 3
-    assert "no such folder" in check_model(str(tmp_path / "absent"))[0].message
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        (None, "cannot be read"),
-        ("{% if %}", "not valid Jinja"),
-        ("{{ messages }}", "no {% generation %}"),
-    ],
-)
-def test_a_wrong_template_is_refused(tmp_path: Path, text: str | None, expected: str) -> None:
-    path = tmp_path / "t.jinja"
-    if text is not None:
-        path.write_text(text)
-    (found,) = check_template(str(path), assistant_only_loss=True)
-    assert expected in found.message
-
-
-def test_a_marked_template_passes(tmp_path: Path) -> None:
-    path = tmp_path / "t.jinja"
-    path.write_text(MARKED)
-    assert check_template(str(path), assistant_only_loss=True) == []
-
-
-def test_a_models_own_template_must_have_markers_or_another_be_named(tmp_path: Path) -> None:
-    folder = model(tmp_path / "m")
-    assert "no chat template" in check_template(None, True, folder)[0].message
-    (folder / "tokenizer_config.json").write_text(json.dumps({"chat_template": "{{ messages }}"}))
-    assert "no {% generation %} markers" in check_template(None, True, folder)[0].message
-    assert check_template(None, False, folder) == []
-    (folder / "chat_template.jinja").write_text(MARKED)
-    assert check_template(None, True, folder) == []
-
-
-def test_a_model_without_a_template_is_not_served(tmp_path: Path) -> None:
-    folder = model(tmp_path / "m")
-    (found,) = check_own_template(folder)
-    assert (found.level, "--chat-template" in found.cure) == ("error", True)
-    named = [{"name": "tool_use", "template": "t"}, {"name": "default", "template": "d"}]
-    (folder / "tokenizer_config.json").write_text(json.dumps({"chat_template": named}))
-    assert check_own_template(folder) == []
-    assert own_template(folder) == "d"
 
 
 def test_max_steps_that_override_epochs_are_noted(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
+from harness.plan.facts import RunFacts
 from harness.results.collect import _plot_training
 from harness.results.training_curve import plot_training, read_log, restarts, running_mean, series
 from harness.runs.paths import RunPaths
@@ -69,9 +70,9 @@ def test_collect_draws_it_into_the_run_folder(tmp_path: Path) -> None:
     run.train.mkdir(parents=True)
     spec = {"name": "r", "train": {"model_name": "m", "dataset_name": "d"}}
     run.spec.write_text(yaml.safe_dump(spec))
-    _plot_training(run)  # nothing was trained yet
+    _plot_training(RunFacts(run))  # nothing was trained yet
     assert not run.train_plot.exists()
     run.train_log.write_text(json.dumps(entry(1)) + "\n")
-    _plot_training(run)
+    _plot_training(RunFacts(run))
     assert run.train_plot == run.root / "train.png"
     assert run.train_plot.read_bytes().startswith(b"\x89PNG")

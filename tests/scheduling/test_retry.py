@@ -16,14 +16,16 @@ import yaml
 
 from harness.config.site import Site
 from harness.errors import UserError
+from harness.plan.facts import RunFacts
 from harness.plan.manifest import Manifest
 from harness.plan.plan import build_plan
 from harness.runs.files import utc_now
 from harness.runs.metrics import TaskRecord
 from harness.runs.paths import RunPaths
+from harness.scheduling.cells import CellStatus
 from harness.scheduling.retry import RetryPlan, check_ended, plan_retry, retrying
 from harness.scheduling.schedulers.scheduler import JobState
-from harness.scheduling.status import CellStatus, RunStatus
+from harness.scheduling.status import RunStatus
 from tests.plan.test_plan import make_spec
 from tests.support import ROOT
 
@@ -39,8 +41,9 @@ def status(train: str, bad: dict[tuple[str, str], Any] | None = None, **jobs: An
     ]
     states = {job.name: [JobState("completed")] * max(len(job.tasks), 1) for job in plan.jobs}
     manifest = Manifest(run_id="r", created=utc_now(), scheduler="slurm", plan=plan)
-    run = RunPaths(Path("/runs/run/r"))
-    return RunStatus(run, manifest, states | jobs, cells, {"state": train} if train else {})
+    facts = RunFacts(RunPaths(Path("/runs/run/r")))
+    facts.manifest = manifest
+    return RunStatus(facts, states | jobs, cells, {"state": train} if train else {})
 
 
 def submitted(plan: RetryPlan) -> dict[str, tuple[tuple[int, ...], tuple[tuple[str, str], ...]]]:
@@ -90,7 +93,9 @@ def judged(bad: dict[str, Any], *checkpoints: str) -> dict[str, Any]:
         cells.append(CellStatus(cell, state, record=record))
     states = {job.name: [JobState("completed")] * max(len(job.tasks), 1) for job in plan.jobs}
     manifest = Manifest(run_id="r", created=utc_now(), scheduler="slurm", plan=plan)
-    run = RunStatus(RunPaths(Path("/r/r")), manifest, states, cells, {"state": "complete"})  # type: ignore[arg-type]
+    facts = RunFacts(RunPaths(Path("/r/r")))
+    facts.manifest = manifest
+    run = RunStatus(facts, states, cells, {"state": "complete"})  # type: ignore[arg-type]
     found = plan_retry(run, set(checkpoints))
     if not found.jobs:
         assert [c.cell.benchmark for c in found.hopeless] == list(bad)

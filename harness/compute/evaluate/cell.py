@@ -54,15 +54,15 @@ class CellWork:
     engine_version: Callable[[RunningServer], str] = lambda server: ""
     wrap: Callable[[list[str]], list[str]] = list
     """Puts a command into the environment of the backend's role."""
-    seconds: dict[str, float] = field(init=False, default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
     """Spent on this cell by this job, by phase."""
-    earlier: dict[str, float] = field(init=False, default_factory=dict)
+    earlier: dict[str, float] = field(default_factory=dict)
     """The same, by jobs before it that worked on the same answers."""
-    served_fingerprint: str = field(init=False, default="")
+    served_fingerprint: str = ""
     """Of the folder that the server loaded: another one where an adapter was merged."""
-    restarts: int = field(init=False, default=0)
+    restarts: int = 0
     """How often its server had to be started again."""
-    server_facts: dict[str, Any] = field(init=False, default_factory=dict)
+    server_facts: dict[str, Any] = field(default_factory=dict)
 
     @property
     def benchmark(self) -> Benchmark:

@@ -26,7 +26,7 @@ from harness.errors import ServerError
 from harness.plan.plan import Cell
 from harness.runs.metrics import read_metrics, read_task
 from harness.runs.paths import CellPaths
-from tests.compute.serve.test_server import request
+from tests.compute.serve.fake_server_request import request
 from tests.compute.serve.test_transformers import NEEDED, PROGRAM
 
 pytest.importorskip("openai", reason="needs the extra `eval`")

@@ -23,27 +23,6 @@ def request(engine: Any, **changes: Any) -> ServeRequest:
     return ServeRequest(engine=engine, **{**values, **changes})
 
 
-def test_vllm_is_told_everything_asked_for() -> None:
-    asked = request(
-        "vllm",
-        tensor_parallel=2,
-        data_parallel=4,
-        max_model_len=4096,
-        gpu_memory_utilization=0.85,
-        chat_template="/t/qwen3.jinja",
-        reasoning_parser="qwen3",
-        extra_flags={"enforce_eager": True, "enable-prefix-caching": False, "seed": 1, "x": None},
-    )
-    assert command(asked, PORTS) == [
-        *("vllm", "serve", NASTY, "--served-model-name", "run/checkpoint-5@ab"),
-        *("--host", "127.0.0.1", "--port", "12738", "--dtype", "bfloat16"),
-        *("--tensor-parallel-size", "2", "--data-parallel-size", "4"),
-        *("--max-model-len", "4096", "--gpu-memory-utilization", "0.85"),
-        *("--chat-template", "/t/qwen3.jinja", "--reasoning-parser", "qwen3"),
-        *("--enforce-eager", "--no-enable-prefix-caching", "--seed=1"),
-    ]
-
-
 def test_sglang_is_told_everything_asked_for() -> None:
     asked = request("sglang", tensor_parallel=2, max_model_len=4096, gpu_memory_utilization=0.8)
     assert command(asked, PORTS) == [
@@ -80,11 +59,6 @@ def test_lora_adapters_go_to_the_engines_as_they_read_them(tmp_path: Path) -> No
     assert [json.loads(m) for m in argv[argv.index("--lora-paths") + 1 :]] == [
         {"lora_name": name, "lora_path": path} for name, path in adapters.items()
     ]
-
-
-def test_a_folder_that_is_no_adapter_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="not a LoRA adapter"):
-        command(request("vllm", lora_adapters={"a": str(tmp_path)}), PORTS)
 
 
 def test_an_sglang_switch_that_is_false_is_left_out() -> None:
@@ -140,20 +114,3 @@ def test_internal_ports_come_from_the_block() -> None:
 def test_the_customary_ports() -> None:
     assert ENGINES["vllm"].port == 12738
     assert ENGINES["sglang"].port == 8000
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"extra_flags": {"api_key": "x"}},
-        {"extra_flags": {"port": 1}},
-        {"extra_flags": {"--seed": 1}},
-        {"extra_flags": {"seed=1 --api-key": "x"}},
-        {"gpu_memory_utilization": 1.5},
-        {"tensor_parallel": 0},
-        {"model": ""},
-    ],
-)
-def test_a_request_that_no_engine_can_take_is_a_user_error(change: dict[str, Any]) -> None:
-    with pytest.raises(UserError):
-        request("vllm", **change)

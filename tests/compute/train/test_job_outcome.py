@@ -13,6 +13,7 @@ import yaml
 
 from harness.compute.train import job
 from harness.compute.train.launch import Node
+from harness.config.load import load_spec
 from harness.errors import TrainingCrashed, TrainingError, TrainingSuperseded
 from harness.runs.checkpoints import mark_complete
 from harness.runs.paths import RunPaths, checkpoint_name
@@ -42,7 +43,7 @@ def judged(
     launcher: Any = SimpleNamespace(
         tail=deque(["the last words"]), stop_signal=told, stop_requested=told is not None
     )
-    return job.outcome(run, Node(), ME, launcher, code, first)
+    return job.outcome(run, load_spec(run.spec).train, Node(), ME, launcher, code, first)
 
 
 @pytest.mark.parametrize(
@@ -68,14 +69,14 @@ def test_a_crash_with_a_new_checkpoint_may_be_started_again_up_to_the_limit(run:
         judged(run, TrainState("running", 24, 60, ME))
     error = TrainingCrashed("lost", run.logs("train"))
     for restarts in (1, 2):
-        assert job.restart_after_crash(str(run.root), error)
+        assert job.restart_after_crash(run, error)
         state = read_state(run.train_state)
         assert state is not None
         assert (state.state, state.restarts) == ("preempted", restarts)
         job.begin(run, f"slurm-7-{restarts + 1}")  # the same job, requeued
-    assert not job.restart_after_crash(str(run.root), error)
+    assert not job.restart_after_crash(run, error)
     job.begin(run, "slurm-8-0")  # another job, by `retry`
-    assert job.restart_after_crash(str(run.root), error)
+    assert job.restart_after_crash(run, error)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What ends training from within: numbers that are none, and another start that has taken over."""
+"""What ends training from within: numbers that are none."""
 
 from __future__ import annotations
 
@@ -11,10 +11,8 @@ import pytest
 
 pytest.importorskip("trl", reason="TRL is not installed")
 
-from harness.compute.train.run_log import RunLog
 from harness.compute.train.stop import DIVERGED_LOGS, StopDiverged
-from harness.errors import TrainingError, TrainingSuperseded
-from harness.runs.train_state import TrainState, read_state, write_state
+from harness.errors import TrainingError
 
 NAN, INF = math.nan, math.inf
 
@@ -40,20 +38,3 @@ def test_a_good_step_between_and_logs_without_a_loss(tmp_path: Path) -> None:
     logged(*[{"eval_runtime": NAN}] * 9)
     with pytest.raises(TrainingError):
         logged({"loss": NAN}, {"loss": NAN}, {"train_runtime": 1.0}, {"loss": NAN})
-
-
-def test_a_start_that_is_superseded_gives_up_and_writes_nothing(tmp_path: Path) -> None:
-    file = tmp_path / "state.json"
-    state: Any = SimpleNamespace(global_step=0, max_steps=9, is_world_process_zero=True)
-    args: Any = None
-    log = RunLog(tmp_path / "log.jsonl", file, "slurm-7-0")
-    log.on_train_begin(args, state, args)
-    theirs = TrainState("running", attempt="slurm-7-1")
-    write_state(file, theirs)
-    saving: Any = SimpleNamespace(should_save=True)
-    state.global_step = 1
-    with pytest.raises(TrainingSuperseded, match="slurm-7-1 trains this run now"):
-        log.on_step_end(args, state, saving)
-    with pytest.raises(TrainingSuperseded):
-        log.finish(state, preempted=True)
-    assert read_state(file) == theirs

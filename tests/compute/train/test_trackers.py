@@ -14,7 +14,7 @@ pytest.importorskip("trl", reason="TRL is not installed")
 
 from harness.compute.train.arguments import parse
 from harness.compute.train.trackers import prepare_trackers
-from harness.config.training.trackers import TRACKERS, missing_packages, tracker_variables
+from harness.config.training.trackers import TRACKERS, missing_packages
 from harness.errors import UserError
 from harness.runs.paths import RunPaths
 from tests.compute.train.job_run import PROJECT, make_run, state, train
@@ -106,11 +106,6 @@ def test_a_missing_package_ends_training_before_a_model_loads(
     assert not (tmp_path / "train").exists()
 
 
-def test_a_missing_package_of_an_extra_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
-    assert "posttrain-harness[wandb]" in missing_packages(["wandb"])["wandb"]
-
-
 def test_a_misspelt_tracker_by_hand_offers_the_nearest(tmp_path: Path) -> None:
     _, config = parse([*NEEDED, "--report_to", "wand"])
     with pytest.raises(UserError, match="did you mean 'wandb'"):
@@ -132,12 +127,6 @@ def test_what_the_user_set_stays(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     _, config = parse([*NEEDED, "--report_to", "tensorboard"])
     prepare_trackers(config, tmp_path)
     assert os.environ["TENSORBOARD_LOGGING_DIR"] == "/mine"
-
-
-def test_a_project_is_the_project_of_each_tracker(tmp_path: Path) -> None:
-    found = tracker_variables(["wandb", "mlflow", "clearml"], tmp_path, "run-1", "ours")
-    assert found["WANDB_PROJECT"] == found["MLFLOW_EXPERIMENT_NAME"] == "ours"
-    assert "WANDB_PROJECT" not in tracker_variables(["wandb"], tmp_path, "run-1", "")
 
 
 def test_the_record_is_that_of_the_installed_transformers() -> None:

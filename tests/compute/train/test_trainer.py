@@ -1,4 +1,4 @@
-"""End tokens, log lines and arguments, without a training run."""
+"""End tokens and arguments, without a training run."""
 
 from __future__ import annotations
 
@@ -13,10 +13,8 @@ from tests.support import ROOT
 
 pytest.importorskip("trl", reason="TRL is not installed")
 
-from harness.chats.end_token import template_end_token
 from harness.compute.train.arguments import parse
 from harness.compute.train.attention import attention
-from harness.compute.train.run_log import _drop_steps_after, _finite, log_line
 from harness.compute.train.sft import require_trainable_template
 from harness.compute.train.trainer import check_stops, stop_at_template_end
 from harness.errors import TrainingError, UserError
@@ -32,18 +30,6 @@ def tokenizer(tmp_path: Path) -> Any:
     from transformers import AutoTokenizer
 
     return AutoTokenizer.from_pretrained(make_tiny_tokenizer(tmp_path))
-
-
-@pytest.mark.parametrize("name", ["qwen3.jinja", "qwen3_nonthinking.jinja", "chatml.jinja"])
-def test_the_end_token_is_what_the_template_writes(tokenizer: Any, name: str) -> None:
-    tokenizer.chat_template = (TEMPLATES / name).read_text(encoding="utf-8")
-    assert template_end_token(tokenizer) == IM_END
-
-
-def test_without_a_template_or_a_special_token_there_is_no_end_token(tokenizer: Any) -> None:
-    assert template_end_token(tokenizer) is None
-    tokenizer.chat_template = "{% for m in messages %}{{ m.content }}\n{% endfor %}"
-    assert template_end_token(tokenizer) is None
 
 
 @pytest.mark.parametrize(
@@ -106,25 +92,3 @@ def test_a_template_without_markers_is_refused_before_training(tmp_path: Path) -
         require_trainable_template(*parse(argv))
     with pytest.raises(UserError, match=r"no such \.jinja file"):
         require_trainable_template(*parse([*NEEDED, "--chat_template_path", "Qwen/Qwen3-8B"]))
-
-
-def test_log_lines_after_the_checkpoint_are_dropped(tmp_path: Path) -> None:
-    log = tmp_path / "log.jsonl"
-    log.write_text('{"step": 1}\n{"step": 2}\n{"step": 3}\n{"st')
-    _drop_steps_after(log, 2)
-    assert log.read_text() == '{"step": 1}\n{"step": 2}\n'
-
-
-def test_a_loss_that_is_no_number_stays_visible() -> None:
-    assert _finite(float("nan")) == "nan"
-    assert _finite(1.5) == 1.5
-
-
-def test_progress_is_one_line() -> None:
-    entry = {"step": 20, "loss": 1.2345, "grad_norm": "nan", "learning_rate": 2e-5,
-             "steps_per_second": 0.5, "tokens_per_second": 12345.6, "peak_memory_gb": 12.3,
-             "remaining_seconds": 3661}  # fmt: skip
-    assert log_line(entry, 100) == (
-        "step 20/100  loss 1.234  grad nan  lr 2e-05  0.5 steps/s  12,346 tokens/s  12.30 GB"
-        "  1:01:01 left"
-    )

@@ -21,7 +21,6 @@ from harness.preflight.evaluation.serving import (
 )
 from harness.preflight.findings import Finding
 from harness.runs.checkpoints import mark_complete
-from harness.runs.models import broken_weights, model_limit
 
 QWEN3 = {
     "num_attention_heads": 16, "num_key_value_heads": 8, "max_position_embeddings": 32768,
@@ -46,19 +45,6 @@ def model(folder: Path, config: dict[str, Any] = QWEN3) -> Path:
     (folder / "chat_template.jinja").write_text("{{ messages }}")
     (folder / "model.safetensors").write_bytes(tensors())
     return folder
-
-
-def test_the_engines_defaults() -> None:
-    vllm, sglang = ServerSpec(), ServerSpec(engine="sglang")
-    assert (vllm.tensor_parallel_size, vllm.data_parallel_size, vllm.gpu_count) == (8, 1, 8)
-    assert (sglang.tensor_parallel_size, sglang.data_parallel_size, sglang.gpu_count) == (1, 4, 4)
-    assert ServerSpec(engine="transformers").gpu_count == 1
-    assert vllm.context(None) == vllm.context(131072) == 32768
-    assert vllm.context(8192) == 8192
-    assert ServerSpec(max_model_len=4096).context(8192) == 4096
-    assert ServerSpec(engine="transformers").context(8192) is None
-    on_cpu = ServerSpec(gpus=0)
-    assert (on_cpu.tensor_parallel_size, on_cpu.gpu_count) == (1, 0)
 
 
 def test_a_whole_model_that_fits_has_no_findings(tmp_path: Path) -> None:
@@ -94,49 +80,10 @@ def test_smollm2_can_be_shared_by_one_or_three(tmp_path: Path) -> None:
     assert found.cure == "Possible: 1, 3"
 
 
-@pytest.mark.parametrize(
-    ("config", "limit"),
-    [
-        (QWEN3, 32768),
-        ({}, None),
-        ({"max_position_embeddings": 4096, "rope_scaling": {"type": "linear", "factor": 2}}, 8192),
-        ({"max_position_embeddings": 4096, "rope_parameters": {"rope_type": "yarn", "factor": 4.0}}, 4096),
-        ({"n_positions": 1024}, 1024),
-        ({"text_config": {"max_position_embeddings": 512}}, 512),
-    ],
-)  # fmt: skip
-def test_the_models_limit(tmp_path: Path, config: dict[str, Any], limit: int | None) -> None:
-    folder = model(tmp_path / "m", config)
-    assert model_limit(folder) == limit
-
-
-def test_the_tokenizers_limit_counts_too(tmp_path: Path) -> None:
-    folder = model(tmp_path / "m")
-    (folder / "tokenizer_config.json").write_text(json.dumps({"model_max_length": 256}))
-    assert model_limit(folder) == 256
-    (folder / "tokenizer_config.json").write_text(json.dumps({"model_max_length": 10**30}))
-    assert model_limit(folder) == 32768
-
-
 def test_a_context_longer_than_the_models(tmp_path: Path) -> None:
     folder = model(tmp_path / "m")
     (found,) = check_sizes(folder, ServerSpec(max_model_len=40000), "server")
     assert "40000 is more than the 32768 tokens" in found.message
-
-
-def test_weights_that_are_not_whole(tmp_path: Path) -> None:
-    folder = model(tmp_path / "m")
-    (folder / "model.safetensors").write_bytes(tensors()[:-1])
-    assert "has" in broken_weights(folder)[0] and "bytes of" in broken_weights(folder)[0]
-    (folder / "model.safetensors").write_bytes(tensors()[:20])
-    assert "cut off inside its header" in broken_weights(folder)[0]
-    (folder / "model.safetensors").unlink()
-    assert broken_weights(folder) == ["no weights (*.safetensors) in it"]
-    names = {f"w{i}": f"model-0000{i}-of-00002.safetensors" for i in (1, 2)}
-    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": names}))
-    (folder / names["w1"]).write_bytes(tensors())
-    (only,) = broken_weights(folder)
-    assert only == f"of 2 files of weights 1 are missing: {names['w2']}"
 
 
 def test_a_folder_without_config_or_tokenizer(tmp_path: Path) -> None:

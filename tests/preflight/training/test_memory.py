@@ -1,21 +1,15 @@
-"""Memory and disk estimates, against published and measured figures."""
+"""Memory estimates, against published and measured figures."""
 
 from __future__ import annotations
 
-import json
-import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from harness.config.training.train import TrainSpec
-from harness.errors import ResultError
-from harness.preflight.training import disk
-from harness.preflight.training.disk import check_disk, checkpoint_bytes, kept_checkpoints
 from harness.preflight.training.memory import Memory, check_memory, estimate, nearest_fit
-from harness.runs.shape import ModelShape, read_shape
-from tests.preflight.support import model, write_weights
+from harness.runs.shape import ModelShape
 
 
 def train(**fields: Any) -> TrainSpec:
@@ -141,63 +135,3 @@ def test_without_the_gpus_memory_there_is_a_number_and_how_to_compare_it() -> No
 
 def test_total_is_the_sum_of_its_parts() -> None:
     assert Memory(1.0, 2.0, 3.0).total == 7.5
-
-
-def test_a_shape_is_read_from_headers(tmp_path: Path) -> None:
-    folder = model(tmp_path / "m")
-    shape = read_shape(folder)
-    assert shape is not None
-    assert (shape.parameters, shape.query_size, shape.key_value_size) == (128_672, 128, 64)
-    write_weights(folder / "extra.safetensors", {"lm_head.weight": (448, 64), "b": (5,)})
-    assert (read_shape(folder) or shape).parameters == 128_677  # tied: counted once
-    config = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps(config | {"tie_word_embeddings": False}))
-    assert (read_shape(folder) or shape).parameters == 128_677 + 448 * 64
-    (folder / "extra.safetensors").write_bytes(b"\xff" * 20)
-    with pytest.raises(ResultError, match=r"extra\.safetensors"):
-        read_shape(folder)
-    (folder / "extra.safetensors").unlink()
-    (folder / "config.json").write_text('{"model_type": "mamba"}')
-    assert read_shape(folder) is None
-
-
-def test_checkpoints_take_what_was_measured() -> None:
-    def size(name: str, **fields: Any) -> int:
-        return sum(checkpoint_bytes(train(**fields), QWEN3[name]))
-
-    assert size("1.7B") == pytest.approx(20.6e9, rel=0.01)
-    assert size("1.7B", save_only_model=True) == 4 * 1_720_574_976
-    assert size("8B", use_peft=True) == pytest.approx(12 * 43.6e6, rel=0.01)
-    assert kept_checkpoints(train(), 30) == 30
-    assert kept_checkpoints(train(keep_checkpoints=2), 30) == 3
-    assert kept_checkpoints(train(keep_checkpoints="best:3"), 30) == 5
-    assert kept_checkpoints(train(keep_checkpoints=9), 4) == 4
-
-
-def test_checkpoints_are_held_against_free_space(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    usage = shutil.disk_usage(tmp_path)
-    asked = []
-
-    def free(path: Path) -> Any:
-        asked.append(path)
-        return usage._replace(free=300_000_000_000)
-
-    monkeypatch.setattr(disk.shutil, "disk_usage", free)
-    steps = list(range(500, 15_001, 500))
-    output = tmp_path / "absent" / "checkpoints"
-    (finding,) = check_disk(train(), QWEN3["1.7B"], steps, output)
-    assert finding.level == "error"
-    assert "30 checkpoints of 20.6 GB need 619.4 GB; 300.0 GB are free" in finding.message
-    assert "keep_checkpoints: 2" in finding.cure
-    assert asked == [tmp_path]
-    # Pruned ones keep their weights, unless they are deleted whole.
-    (finding,) = check_disk(train(keep_checkpoints=2), QWEN3["1.7B"], steps, output)
-    assert finding.level == "warning"
-    assert "3 checkpoints of 20.6 GB, 27 pruned to 6.9 GB need 247.8 GB" in finding.message
-    gone = train(keep_checkpoints=2, prune="checkpoint")
-    (finding,) = check_disk(gone, QWEN3["1.7B"], steps, output)
-    assert finding.level == "note"
-    (finding,) = check_disk(train(), QWEN3["1.7B"], steps[:13], output)
-    assert finding.level == "warning"

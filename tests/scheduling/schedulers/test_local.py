@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from harness.processes.shell import own_module
 from harness.runs.paths import RunPaths
 from harness.scheduling.schedulers.local import LocalScheduler, run_queue, task_environment
 from harness.scheduling.schedulers.local_queue import (
@@ -92,8 +93,9 @@ def test_a_released_job_runs_in_spite_of_the_failure(run: RunPaths) -> None:
 
 def test_cancelling_ends_a_running_script_and_all_it_started(run: RunPaths) -> None:
     job = queue(run, "long", f'sleep 300 & echo $! > "{run.root}/pid"; wait')
-    code = "import sys; from harness.scheduling.schedulers.local import main; main(sys.argv[1:])"
-    runner = subprocess.Popen([sys.executable, "-c", code, "run", str(run.root)])
+    runner = subprocess.Popen(
+        own_module("harness.scheduling.schedulers.local", "run", str(run.root))
+    )
     eventually(lambda: (run.root / "pid").exists() and (run.root / "pid").read_text() != "")
     LocalScheduler(run).cancel([job])
     assert runner.wait(20) == 0
@@ -125,11 +127,12 @@ def test_a_new_runner_does_not_start_what_a_dead_one_left(run: RunPaths) -> None
 def test_the_runner_has_a_session_of_its_own_and_outlives_its_starter(run: RunPaths) -> None:
     queue(run, "slow", f'sleep 1; echo done > "{run.root}/out"')
     code = (
-        "import sys; from pathlib import Path; from harness.config.site import Site\n"
+        "import os, signal, sys; signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup ignores it\n"
+        "from pathlib import Path; from harness.config.site import Site\n"
         "from harness.runs.paths import RunPaths\n"
         "from harness.scheduling.schedulers.local import LocalScheduler\n"
         "run = RunPaths(Path(sys.argv[1])); LocalScheduler(run).start(run, Site())\n"
-        "import os, signal; os.killpg(0, signal.SIGHUP)"
+        "os.killpg(0, signal.SIGHUP)"
     )
     starter = subprocess.run(
         [sys.executable, "-c", code, str(run.root)], start_new_session=True, cwd=ROOT

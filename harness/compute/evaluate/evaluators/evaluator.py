@@ -1,4 +1,8 @@
-"""What every evaluator is to a cell: prepare, run, metrics."""
+"""What every evaluator is to a cell: prepare, run, metrics.
+
+Tested through tests/compute/evaluate/evaluators/test_builtin.py and
+tests/compute/evaluate/evaluators/test_program.py.
+"""
 
 from __future__ import annotations
 

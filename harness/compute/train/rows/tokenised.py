@@ -6,7 +6,6 @@ Nothing here is a collective, so nothing can time out while a million rows are t
 from __future__ import annotations
 
 import os
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,6 +17,7 @@ from harness.compute.train.rows import tokenise
 from harness.compute.train.stop import StopRequest
 from harness.errors import ResultError, TrainingError, UserError
 from harness.processes.kin import exit_code, kin
+from harness.processes.shell import own_module
 from harness.runs.files import read_json
 from harness.runs.paths import TokenisedPaths
 
@@ -59,7 +59,8 @@ def tokenised_rows(
 
 def _make(target: TokenisedPaths, request: StopRequest, argv: Sequence[str]) -> bool:
     """Run the tokenising process; False when told to stop. All of it has ended then."""
-    command = [sys.executable, "-m", "harness.compute.train.rows.tokenise", *argv, *OF_NO_DEVICE]
+    # Of this very package: it may be another than the one that is installed here.
+    command = own_module("harness.compute.train.rows.tokenise", *argv, *OF_NO_DEVICE)
     life = _Life(target)
     with kin(command, child_environment(os.environ)) as process:
         while (code := exit_code(process)) is None:

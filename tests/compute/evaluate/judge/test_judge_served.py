@@ -12,10 +12,11 @@ from harness.benchmarks.prepare import prepare
 from harness.compute.evaluate.task import judge_for
 from harness.config.site import Site
 from harness.config.spec import Spec
+from harness.plan.facts import RunFacts
 from harness.plan.plan import Cell
 from harness.runs.metrics import read_task
 from harness.runs.paths import RunPaths
-from tests.compute.evaluate.judge.test_evaluator import cell, judge_cell
+from tests.compute.evaluate.judge.judged_cell import cell, judge_cell
 from tests.support import shared_data
 from tests.tiny_model import make_tiny_model
 
@@ -47,7 +48,9 @@ def test_a_served_judge_runs_only_while_it_is_asked(tmp_path: Path) -> None:
     })  # fmt: skip
     assert spec.evaluation and spec.evaluation.judge
     run = RunPaths(tmp_path / "runs" / "r" / "id")
-    judge = judge_for(run, spec, Site(), (Cell(checkpoint="base", benchmark="arena-hard"),))
+    facts = RunFacts(run)
+    facts.spec, facts.site = spec, Site()
+    judge = judge_for(facts, (Cell(checkpoint="base", benchmark="arena-hard"),))
     assert judge is not None
     work = cell(tmp_path, tmp_path / "benchmarks", spec.evaluation.judge, n=3)
     work = replace(work, judge=judge)

@@ -148,17 +148,6 @@ def test_progress_is_lines_and_no_bars(
     assert " rows/s, 0:00:" in shown.out
 
 
-def test_a_line_says_how_fast_and_how_long(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(progress_module, "LINE_S", 0.0)
-    Progress(tmp_path / "alive").rows("tokenised", 120_000, 1_000_000, 122.45)
-    assert capsys.readouterr().out == (
-        "tokenised 120,000 of 1,000,000 rows, 980 rows/s, 0:14:57 left\n"
-    )
-    assert (tmp_path / "alive").is_file()
-
-
 def test_the_search_for_a_bad_row_ends(
     inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,0 +1,97 @@
+"""Can the evaluations run: items on disk, a sandbox for programs that models write."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.benchmarks.prepare import prepare
+from harness.config.evaluation import EvaluationSpec
+from harness.config.site import Site
+from harness.errors import UserError
+from harness.preflight.evaluation import benchmarks
+from harness.preflight.evaluation.benchmarks import check_evaluation
+from harness.preflight.findings import Finding
+
+
+def found(folder: Path, *names: str, **fields: Any) -> list[Finding]:
+    evaluation = EvaluationSpec.model_validate({"benchmarks": names, **fields})
+    return check_evaluation(evaluation, Site(benchmarks_dir=str(folder / "b é")))
+
+
+def test_what_is_made_on_submission_needs_no_preparing(tmp_path: Path) -> None:
+    assert found(tmp_path, "arithmetic", "instructions:2", "lm-eval.arc_easy") == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_all_that_is_not_prepared_is_named_in_one_command(tmp_path: Path) -> None:
+    (problem,) = found(tmp_path, "gsm8k:4", "arithmetic", "ifeval")
+    assert (problem.level, problem.place) == ("error", "evaluation.benchmarks")
+    assert problem.message == f"not prepared in {tmp_path / 'b é'}: gsm8k, ifeval"
+    assert problem.cure == "python -m harness prepare gsm8k ifeval"
+
+
+def test_a_prepared_benchmark_is_found_and_half_of_it_is_not_enough(tmp_path: Path) -> None:
+    folder = tmp_path / "b é"
+    prepare("arithmetic", folder)
+    for ending in ("jsonl", "facts.json"):
+        (folder / f"arithmetic.{ending}").rename(folder / f"gsm8k.{ending}")
+    assert found(tmp_path, "gsm8k") == []
+    (folder / "gsm8k.facts.json").unlink()
+    assert "gsm8k" in found(tmp_path, "gsm8k")[0].message
+
+
+def test_an_unknown_benchmark_is_the_users_mistake_with_the_place(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"^evaluation\.benchmarks: unknown benchmark 'gsm9k'"):
+        found(tmp_path, "gsm9k")
+
+
+def test_scores_of_the_first_items_only_are_noted(tmp_path: Path) -> None:
+    (problem,) = found(tmp_path, "arithmetic", max_items=3)
+    assert (problem.level, problem.place) == ("note", "evaluation.max_items")
+    assert "only the first 3 items" in problem.message
+
+
+@pytest.fixture
+def bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A machine without bubblewrap; the file is the kernel's limit of user namespaces."""
+    (tmp_path / "bin").mkdir()
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    limit = tmp_path / "max_user_namespaces"
+
+    def path(name: Any) -> Path:
+        return limit if str(name).startswith("/proc/") else Path(name)
+
+    monkeypatch.setattr(benchmarks, "Path", path)
+    return limit
+
+
+def sandbox_warnings(folder: Path, *names: str, **fields: Any) -> list[Finding]:
+    return [f for f in found(folder, *names, **fields) if "sandbox" in f.message]
+
+
+@pytest.mark.parametrize("limit", ["0\n", "\n", None])
+def test_programs_without_any_sandbox_are_a_warning_with_both_cures(
+    tmp_path: Path, bare: Path, limit: str | None
+) -> None:
+    if limit is not None:
+        bare.write_text(limit)
+    (problem,) = sandbox_warnings(tmp_path, "gsm8k", "human-eval", "mbpp")
+    assert (problem.level, problem.place) == ("warning", "evaluation.benchmarks")
+    assert problem.message.startswith("human-eval, mbpp run model-written programs")
+    assert "install bubblewrap" in problem.cure and "user.max_user_namespaces" in problem.cure
+    assert sandbox_warnings(tmp_path, "human-eval", allow_unsandboxed_code=True) == []
+    assert sandbox_warnings(tmp_path, "gsm8k") == []
+
+
+def test_user_namespaces_or_bubblewrap_are_a_sandbox(tmp_path: Path, bare: Path) -> None:
+    bare.write_text("63000\n")
+    assert sandbox_warnings(tmp_path, "human-eval") == []
+    bare.write_text("0\n")
+    assert len(sandbox_warnings(tmp_path, "human-eval")) == 1
+    program = tmp_path / "bin" / "bwrap"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    assert sandbox_warnings(tmp_path, "human-eval") == []

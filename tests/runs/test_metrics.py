@@ -1,0 +1,137 @@
+"""The schema of results, what became of a cell, and numbers that are none."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.errors import ResultError
+from harness.runs.files import write_json
+from harness.runs.metrics import (
+    TaskRecord,
+    flatten,
+    read_metrics,
+    read_task,
+    record_missing,
+    write_task,
+)
+from harness.runs.paths import CellPaths
+
+
+@pytest.fixture
+def cell(tmp_path: Path) -> CellPaths:
+    return CellPaths(tmp_path / "checkpoint-4" / "gsm8k")
+
+
+def test_a_record_comes_back_as_it_was_written_and_none_is_none(cell: CellPaths) -> None:
+    assert read_task(cell) is None
+    record = TaskRecord(state="failed", reason='a\n"b" é', job_id="7_0", facts={"items": 3})
+    write_task(cell, record)
+    assert read_task(cell) == record
+    # What says nothing is not written.
+    assert set(json.loads(cell.task.read_text())) == {"state", "reason", "job_id", "facts"}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "cannot be read as JSON"),
+        ("[]", "not a task record"),
+        ('{"reason": "x"}', "not a task record: Field required"),
+        ('{"state": "queued"}', "not a task record: Input should be"),
+        ('{"state": "ok", "colour": 1}', "not a task record: Extra inputs"),
+    ],
+)
+def test_an_unreadable_record_is_an_error_with_its_file(
+    cell: CellPaths, text: str, message: str
+) -> None:
+    cell.root.mkdir(parents=True)
+    cell.task.write_text(text)
+    with pytest.raises(ResultError) as caught:
+        read_task(cell)
+    assert str(caught.value).startswith(f"{cell.task}: {message}")
+
+
+def test_a_cell_waits_for_its_judge_only_with_its_answers() -> None:
+    assert TaskRecord(state="answered").is_answered
+    assert TaskRecord(state="failed", facts={"answers_kept": True}).is_answered
+    assert not TaskRecord(state="failed", facts={"answers_kept": False}).is_answered
+    assert not TaskRecord(state="ok").is_answered
+
+
+@pytest.mark.parametrize("state", ["ok", "failed", None])
+@pytest.mark.parametrize("measured", [True, False])
+def test_a_missing_checkpoint_does_not_undo_what_was_measured(
+    cell: CellPaths, state: Any, measured: bool
+) -> None:
+    if state:
+        write_task(cell, TaskRecord(state=state))
+    if measured:
+        write_json(cell.metrics, {"gsm8k": {}})
+    record_missing(cell, "never written", "/log")
+    found = read_task(cell)
+    assert found is not None
+    kept = state == "ok" and measured
+    assert (found.state, found.reason, found.log) == (
+        ("ok", "", "") if kept else ("missing", "never written", "/log")
+    )
+    assert bool(found.ended) == (not kept)
+    assert cell.metrics.is_file() == measured
+
+
+VALUES: dict[str, Any] = {
+    "accuracy": 50, "ci": [48.1, 51.9], "runs": [1, 2, 3], "one": [7], "none": None,
+    "note": "greedy", "stats": {"mean": 1.5, "ci": [1, 2]}, "empty": {}, "zero": 0.0,
+}  # fmt: skip
+
+
+def test_metrics_become_columns_in_the_files_order(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.json"
+    write_json(path, {"b": {"pass@1": VALUES}, "a": {}})
+    assert list(flatten(read_metrics(path))) == [
+        ("b/pass@1/accuracy", 50),
+        ("b/pass@1/ci_low", 48.1),
+        ("b/pass@1/ci_high", 51.9),
+        ("b/pass@1/runs_0", 1),
+        ("b/pass@1/runs_1", 2),
+        ("b/pass@1/runs_2", 3),
+        ("b/pass@1/one_0", 7),
+        ("b/pass@1/none", None),
+        ("b/pass@1/note", "greedy"),
+        ("b/pass@1/stats/mean", 1.5),
+        ("b/pass@1/stats/ci_low", 1),
+        ("b/pass@1/stats/ci_high", 2),
+        ("b/pass@1/zero", 0.0),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{}", "no benchmark in it"),
+        ("[1]", "no benchmark in it"),
+        ("null", "no benchmark in it"),
+        ('{"b": 1}', "b: {aggregation: {metric: value}} is expected"),
+        ('{"b": {"p": 1}}', "b/p: {metric: value} is expected"),
+        ('{"b": {"p": {"m": NaN}}}', "b/p/m: nan is not a finite number"),
+        ('{"b": {"p": {"m": 1e999}}}', "b/p/m: inf is not a finite number"),
+        ('{"b": {"p": {"m": {"x": [1, -Infinity]}}}}', "b/p/m/x: -inf is not a finite number"),
+        ('{"b": {"p": {"m": 1}', "cannot be read as JSON"),
+    ],
+)
+def test_what_is_no_metric_is_named_with_file_and_key(
+    tmp_path: Path, text: str, message: str
+) -> None:
+    path = tmp_path / "metrics.json"
+    path.write_text(text)
+    with pytest.raises(ResultError) as caught:
+        read_metrics(path)
+    assert str(caught.value).startswith(f"{path}: {message}")
+
+
+def test_a_metrics_file_that_is_not_there_is_an_error_and_no_zero(tmp_path: Path) -> None:
+    with pytest.raises(ResultError, match=r"metrics\.json: no such file"):
+        read_metrics(tmp_path / "metrics.json")
