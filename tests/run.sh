@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# The test suite: installs what it needs into .venv, then runs it. About half an hour on 2 cores.
+# The test suite: installs what it needs into .venv, then runs it. 20 minutes on 2 cores.
 #
 #   bash tests/run.sh                    # all but the slow tests
+#   bash tests/run.sh --fast             # no Slurm, no training, no servers: under two minutes
 #   bash tests/run.sh --all              # slow ones too (a real vLLM on CPU: gigabytes)
 #   bash tests/run.sh tests/config -x    # anything else goes to pytest
 #
@@ -38,6 +39,10 @@ if [[ ${1:-} == --all ]]; then
     shift
     export HARNESS_DEEPSPEED=$PWD/.venv/deepspeed
     [[ -d $HARNESS_DEEPSPEED ]] || pip install --no-deps --target "$HARNESS_DEEPSPEED" deepspeed hjson ninja py-cpuinfo msgpack einops
+fi
+if [[ ${1:-} == --fast ]]; then
+    arguments=(-m "not slow and not slurm and not long")
+    shift
 fi
 export HF_HUB_OFFLINE=1
 export HARNESS_SMOLLM2=$PWD/.venv/smollm2

@@ -15,6 +15,8 @@ import yaml
 from tests.preflight.support import MARKED, model, saved_dataset
 from tests.support import ROOT
 
+pytestmark = pytest.mark.long
+
 
 class User:
     """A folder with a right spec and site, and the command line run from it."""

@@ -17,6 +17,8 @@ import yaml
 from tests.preflight.support import MARKED, model, saved_dataset
 from tests.support import ROOT
 
+pytestmark = pytest.mark.long
+
 CONTRIBUTING = (ROOT / ".github" / "CONTRIBUTING.md").read_text(encoding="utf-8")
 FAKE = ROOT / "tests" / "compute" / "serve" / "fake_server.py"
 

@@ -134,6 +134,7 @@ def test_letters_and_instructions_are_checked_too(tmp_path: Path) -> None:
     refused(tmp_path, "rows.jsonl:1", "of the same length", text=obey, rows=rows)
 
 
+@pytest.mark.long
 def test_the_command_line_prepares_lists_and_grades_it(tmp_path: Path) -> None:
     path = define(tmp_path / "own")
     site = ["--set-site", f"benchmarks_dir={tmp_path / 'data'}"]
@@ -155,6 +156,7 @@ def test_the_command_line_prepares_lists_and_grades_it(tmp_path: Path) -> None:
     assert "did you mean 'plus'" in unknown.stderr
 
 
+@pytest.mark.long
 def test_check_and_submit_know_it(tmp_path: Path) -> None:
     user = User(tmp_path)
     define(tmp_path / "own")

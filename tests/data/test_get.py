@@ -20,6 +20,8 @@ from datasets import Dataset, load_from_disk
 
 from .hub import SHA, Hub, hub
 
+pytestmark = pytest.mark.long
+
 PROJECT = ROOT
 ROWS = 3000
 

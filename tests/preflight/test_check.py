@@ -16,6 +16,8 @@ from harness.preflight.cluster.machine import has_gpu
 from harness.preflight.findings import Finding
 from tests.preflight.support import MARKED, model, saved_dataset
 
+pytestmark = pytest.mark.long
+
 
 def spec(folder: Path, **train: Any) -> Spec:
     if not (folder / "model").exists():

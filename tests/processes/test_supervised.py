@@ -23,6 +23,8 @@ from harness.processes.supervised import SupervisedProcess
 from tests.compute.serve.fake_server_request import gone, request, wait_for
 from tests.support import ROOT
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture
 def short_grace(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,6 +19,8 @@ pytest.importorskip("math_verify", reason="needs the extra `eval`")
 
 from tests.compute.evaluate.chat_server import ChatServer, chat_server
 
+pytestmark = pytest.mark.long
+
 ANSWERS = {p["question"]: str(p["expected_answer"]) for p in arithmetic.problems("test", 200)}
 
 

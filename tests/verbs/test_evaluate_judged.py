@@ -15,6 +15,8 @@ pytest.importorskip("openai", reason="needs the extra `eval`")
 from tests.compute.evaluate.chat_server import chat_server
 from tests.compute.evaluate.judge.judge_server import KEY, judging, rates_by_length
 
+pytestmark = pytest.mark.long
+
 DATA = shared_data()
 
 

@@ -53,6 +53,7 @@ def telling(path: str, body: Any, code: int = 200) -> Iterator[Any]:
         http.server_close()
 
 
+@pytest.mark.long
 def test_the_running_engine_is_asked_for_its_version() -> None:
     with telling("/version", {"version": "0.32.0"}) as server:
         assert engine_version("vllm", server) == "0.32.0"
@@ -60,6 +61,7 @@ def test_the_running_engine_is_asked_for_its_version() -> None:
         assert engine_version("sglang", server) == "0.5.23"
 
 
+@pytest.mark.long
 def test_else_the_engines_environment_is_asked_and_else_it_is_unknown() -> None:
     with telling("/nothing", {}) as server:
         assert engine_version("transformers", server) == metadata.version("transformers")
@@ -81,6 +83,7 @@ def test_what_a_task_spent_on_no_cell_is_shared() -> None:
     assert idle_seconds(1.0, 2.0, 1) == 0.0
 
 
+@pytest.mark.long
 def test_a_result_carries_its_origin(work: CellWork, tmp_path: Path) -> None:
     mine = replace(work, template_sha256="t", engine_version=lambda server: "9.9")
     assert finish(mine, right(mine)) == "ok"

@@ -29,6 +29,8 @@ from harness.runs.paths import CellPaths
 from tests.compute.serve.fake_server_request import request
 from tests.compute.serve.test_transformers import NEEDED, PROGRAM
 
+pytestmark = pytest.mark.long
+
 pytest.importorskip("openai", reason="needs the extra `eval`")
 pytest.importorskip("math_verify", reason="needs the extra `eval`")
 

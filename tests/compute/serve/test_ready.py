@@ -22,6 +22,7 @@ from .fake_server_request import FAKE, request
 from .http_server import Asked, http_server
 
 
+@pytest.mark.long
 def test_a_server_that_is_never_ready_is_given_up_and_stopped(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -50,6 +51,7 @@ def test_a_healthy_server_is_not_ready_until_it_has_proved_it(
         pass
 
 
+@pytest.mark.long
 def test_a_stranger_on_our_port_is_not_taken_for_our_server(tmp_path: Path) -> None:
     """The stranger binds between our probe and our server's own bind."""
     strangers: list[subprocess.Popen[bytes]] = []

@@ -23,6 +23,8 @@ from tests.support import ROOT
 
 from .fake_server_request import FAKE, gone, request
 
+pytestmark = pytest.mark.long
+
 
 def test_a_ready_server_answers_under_its_name_with_its_key(tmp_path: Path) -> None:
     with serve(request(tmp_path)) as server:

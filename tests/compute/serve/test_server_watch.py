@@ -16,6 +16,8 @@ from harness.errors import ServerError
 
 from .fake_server_request import gone, request
 
+pytestmark = pytest.mark.long
+
 
 def test_the_watch_reports_a_death_once(tmp_path: Path) -> None:
     failures: list[ServerError] = []

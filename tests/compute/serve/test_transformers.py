@@ -17,10 +17,11 @@ from tests.tiny_model import make_tiny_model
 
 PROGRAM = Path(sys.executable).with_name("transformers")
 NEEDED = ("torch", "transformers", "uvicorn", "fastapi")
-pytestmark = pytest.mark.skipif(
+INSTALLED = pytest.mark.skipif(
     not PROGRAM.exists() or any(importlib.util.find_spec(name) is None for name in NEEDED),
     reason="transformers[serving] is not installed beside this Python",
 )
+pytestmark = INSTALLED
 
 
 def request(folder: Path, model: Path) -> ServeRequest:
@@ -60,6 +61,7 @@ def ask(server: RunningServer, model: str) -> httpx.Response:
     )
 
 
+@pytest.mark.long
 def test_it_answers_with_the_given_chat_template(server: RunningServer) -> None:
     answer = ask(server, server.model)
     assert answer.status_code == 200, answer.text
@@ -79,6 +81,7 @@ def test_it_says_that_it_checks_no_key(server: RunningServer) -> None:
     assert server.base_url.startswith("http://127.0.0.1:")
 
 
+@pytest.mark.long
 def test_a_folder_without_a_model_fails_with_the_reason(tmp_path: Path) -> None:
     empty = tmp_path / "checkpoint-9"
     empty.mkdir()

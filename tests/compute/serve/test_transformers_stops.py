@@ -10,9 +10,10 @@ import pytest
 pytest.importorskip("trl", reason="TRL is not installed")
 
 from harness.compute.serve import ServeRequest, serve
-from tests.compute.serve.test_transformers import PROGRAM, pytestmark  # noqa: F401
+from tests.compute.serve.test_transformers import INSTALLED, PROGRAM
 from tests.overfitted import ANSWER, QUESTION, make_overfitted_checkpoint, without_its_end_token
 
+pytestmark = [pytest.mark.long, INSTALLED]
 MAX_TOKENS = 48
 
 

@@ -32,6 +32,8 @@ from .job_run import (
     wait_for,
 )
 
+pytestmark = pytest.mark.long
+
 IM_END, ENDOFTEXT = 2, 0
 
 

@@ -18,7 +18,7 @@ from harness.runs.paths import RunPaths, tokenised_cache
 
 from .job_run import finish, log_steps, make_run, signal_everyone, start, state, train, wait_for
 
-pytestmark = pytest.mark.timeout(1200)  # 15 s each on an idle machine
+pytestmark = [pytest.mark.long, pytest.mark.timeout(1200)]  # 15 s each on an idle machine
 ENDLESS = {"max_steps": 5000, "save_steps": 5000}
 
 
@@ -38,7 +38,7 @@ def target(name: str, job: subprocess.Popen[str], paths: RunPaths) -> psutil.Pro
     ("name", "number"),
     [
         pytest.param("0", signal.SIGTERM, marks=pytest.mark.slow),
-        ("1", signal.SIGUSR2),
+        pytest.param("1", signal.SIGUSR2, marks=pytest.mark.slow),
         ("launcher", signal.SIGUSR2),
         pytest.param("launcher", signal.SIGTERM, marks=pytest.mark.slow),
         ("job", signal.SIGTERM),

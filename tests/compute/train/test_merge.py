@@ -90,6 +90,7 @@ def start(checkpoint: Path) -> subprocess.Popen[str]:
     )  # fmt: skip
 
 
+@pytest.mark.long
 def test_of_two_tasks_one_merges_and_both_get_the_folder(checkpoint: Path) -> None:
     tasks = [start(checkpoint), start(checkpoint)]
     outputs = [task.communicate(timeout=120) for task in tasks]
@@ -103,6 +104,7 @@ def test_of_two_tasks_one_merges_and_both_get_the_folder(checkpoint: Path) -> No
     assert (folder / "HARNESS_MERGED.json").stat().st_mtime_ns == marker
 
 
+@pytest.mark.long
 def test_a_merge_that_was_killed_is_made_again(
     checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -143,6 +143,7 @@ def ddp(inputs: Path, tmp_path_factory: pytest.TempPathFactory) -> RunPaths:
     return finished(tmp_path_factory.mktemp("ddp"), inputs)
 
 
+@pytest.mark.slow
 def test_fsdp2_ends_with_the_weights_of_ddp_in_servable_checkpoints(
     fsdp2: RunPaths, ddp: RunPaths
 ) -> None:

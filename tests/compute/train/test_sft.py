@@ -63,7 +63,8 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("how", ["module", "path"])
+@pytest.mark.long
+@pytest.mark.parametrize("how", ["module", pytest.param("path", marks=pytest.mark.slow)])
 def test_it_trains_under_accelerate_launch(how: str, inputs: Path, tmp_path: Path) -> None:
     """Two processes, without a run folder: state, log and trackers lie beside the checkpoints."""
     train = TrainSpec(model_name="m", dataset_name="d", use_cpu=True)

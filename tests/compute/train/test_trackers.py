@@ -112,6 +112,7 @@ def test_a_misspelt_tracker_by_hand_offers_the_nearest(tmp_path: Path) -> None:
         prepare_trackers(config, tmp_path)
 
 
+@pytest.mark.long
 def test_a_missing_package_fails_the_job_with_the_cure(inputs: Path, tmp_path: Path) -> None:
     paths = make_run(tmp_path, inputs, report_to="swanlab")
     code, output = train(paths)

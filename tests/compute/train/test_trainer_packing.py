@@ -24,7 +24,10 @@ TEMPLATES = ROOT / "templates" / "chat"
 DATA = shared_data()
 SMOLLM2 = Path(os.environ.get("HARNESS_SMOLLM2", "absent"))
 ROWS, MAX_LENGTH = 16, 1024
-pytestmark = pytest.mark.skipif(DATA is None, reason="the shared benchmark data is not here")
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.skipif(DATA is None, reason="the shared benchmark data is not here"),
+]
 
 
 def chat_rows(count: int) -> Dataset:

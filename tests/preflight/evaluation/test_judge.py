@@ -17,9 +17,12 @@ from tests.preflight.test_check import model, site, spec
 from tests.support import shared_data
 
 DATA = shared_data()
-pytestmark = pytest.mark.skipif(
-    DATA is None, reason="the shared benchmark data is not beside the repository"
-)
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.skipif(
+        DATA is None, reason="the shared benchmark data is not beside the repository"
+    ),
+]
 
 
 @pytest.fixture

@@ -55,6 +55,7 @@ def levels(tiny: Path, rows: list[Any], template: Path, column: str) -> set[str]
     return {f.level for f in findings + check_tokens(train, str(tiny), dataset, data)[1]}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("rows", "column", "outcome"),
     [

@@ -71,6 +71,7 @@ def checked(
     return Checked(check_tokens(spec, str(folder), dataset, check_rows(spec, dataset))[1])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["qwen3", "qwen3_nonthinking", "chatml"])
 def test_our_templates_pass(folder: Path, tmp_path: Path, name: str) -> None:
     done = checked(folder, tmp_path, TEMPLATES / f"{name}.jinja")
@@ -151,6 +152,7 @@ def test_a_row_that_the_template_refuses_is_named(folder: Path, tmp_path: Path) 
     assert "too long" in found
 
 
+@pytest.mark.long
 def test_rows_with_empty_contents_are_always_tried(folder: Path, tmp_path: Path) -> None:
     # One in 5000, which the sample of 2000 does not hold: seed 42.
     rows = [turn()] * 4999 + [turn(answer=None)]
@@ -160,6 +162,7 @@ def test_rows_with_empty_contents_are_always_tried(folder: Path, tmp_path: Path)
     assert done.at("error") == []
 
 
+@pytest.mark.long
 def test_a_broken_tokenizer_is_an_error_without_a_traceback(folder: Path, tmp_path: Path) -> None:
     broken = model(tmp_path / "broken")
     (broken / "tokenizer.json").write_text("{")
@@ -188,6 +191,7 @@ def test_prompt_and_completion_train_the_completion(folder: Path) -> None:
     assert (found.trained, found.problem) == (found.length - 7, "") or found.trained < found.length
 
 
+@pytest.mark.long
 def test_torch_is_not_imported(
     folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -14,6 +14,8 @@ from harness.preflight.findings import Finding
 from harness.preflight.training import parallelism
 from tests.preflight.test_check import site, spec
 
+pytestmark = pytest.mark.long
+
 
 def findings(folder: Path, **train: Any) -> list[Finding]:
     """What this module's checks say, of all that a check says."""

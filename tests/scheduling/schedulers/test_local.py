@@ -60,6 +60,7 @@ def lives(pid: int) -> bool:
         return False
 
 
+@pytest.mark.long
 def test_jobs_run_in_dependency_order_with_slurms_variables(run: RunPaths) -> None:
     note = run.root / "note"
     line = f'echo "$SLURM_JOB_NAME ${{SLURM_ARRAY_TASK_ID:-}}" >> "{note}"'
@@ -124,6 +125,7 @@ def test_a_new_runner_does_not_start_what_a_dead_one_left(run: RunPaths) -> None
     assert phases(run) == {"running": ("failed",), "waiting": ("failed",), "again": ("completed",)}
 
 
+@pytest.mark.long
 def test_the_runner_has_a_session_of_its_own_and_outlives_its_starter(run: RunPaths) -> None:
     queue(run, "slow", f'sleep 1; echo done > "{run.root}/out"')
     code = (

@@ -6,6 +6,8 @@ import pytest
 
 from tests.benchmarks.memory import measure
 
+pytestmark = pytest.mark.long
+
 pytest.importorskip("openai", reason="needs the extra `eval`")
 pytest.importorskip("math_verify", reason="needs the extra `eval`")
 

@@ -123,6 +123,7 @@ def test_answers_that_are_there_are_not_asked_again(server: Protocol, tmp_path: 
     assert server.asked == []
 
 
+@pytest.mark.long
 def test_a_torn_last_line_is_asked_again_and_nothing_else(server: Protocol, tmp_path: Path) -> None:
     path = tmp_path / "p.jsonl"
     ask(server, path)
@@ -137,6 +138,7 @@ def test_a_torn_last_line_is_asked_again_and_nothing_else(server: Protocol, tmp_
     assert json.loads(path.read_text().splitlines()[-1])["id"] == lost
 
 
+@pytest.mark.long
 def test_a_busy_server_is_asked_again(server: Protocol, tmp_path: Path) -> None:
     server.failures = [429, 503]
     assert all("error" not in row for row in ask(server, tmp_path / "p.jsonl"))
@@ -167,6 +169,7 @@ def test_tokens_that_the_server_does_not_tell_are_unknown(server: Protocol, tmp_
     assert {row["num_generated_tokens"] for row in ask(server, tmp_path / "p.jsonl")} == {None}
 
 
+@pytest.mark.long
 def test_nothing_but_errors_stops_the_task(server: Protocol, tmp_path: Path) -> None:
     server.reject = "How many"
     many = [{"id": f"x/{i}", "question": f"How many is {i}?"} for i in range(60)]

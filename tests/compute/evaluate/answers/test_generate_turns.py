@@ -15,6 +15,8 @@ from harness.compute.evaluate.judge.calls import shown_answers
 from harness.config.evaluation import EvaluationSpec, Sampling
 from tests.compute.evaluate.judge.judge_server import JudgeServer, judging
 
+pytestmark = pytest.mark.long
+
 pytest.importorskip("openai", reason="needs the extra `eval`")
 ITEMS = [
     {"id": f"mt-bench/{n}", "question": f"first {n}", "category": category,

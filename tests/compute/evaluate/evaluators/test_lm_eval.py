@@ -46,6 +46,7 @@ def tasks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
+@pytest.mark.long
 @pytest.mark.timeout(240)
 def test_a_task_is_asked_graded_and_mapped_to_the_schema(tasks: Path, tmp_path: Path) -> None:
     evaluation = EvaluationSpec(
@@ -73,6 +74,7 @@ def test_a_task_is_asked_graded_and_mapped_to_the_schema(tasks: Path, tmp_path: 
     assert not any(server.api_key in p.read_text() for p in written)
 
 
+@pytest.mark.long
 @pytest.mark.timeout(240)
 def test_an_unknown_task_fails_with_its_own_words(tasks: Path, tmp_path: Path) -> None:
     evaluation = EvaluationSpec(

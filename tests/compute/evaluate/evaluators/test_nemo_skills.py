@@ -22,6 +22,8 @@ from harness.errors import EvaluationError, ServerError
 from harness.runs.metrics import read_metrics
 from tests.compute.evaluate.chat_server import chat_server
 
+pytestmark = pytest.mark.long
+
 pytest.importorskip("openai", reason="needs the extra `eval`")
 FAKE = str(Path(__file__).with_name("fake_ns.py"))
 ITEMS = 5

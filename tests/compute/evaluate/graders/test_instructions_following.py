@@ -75,6 +75,7 @@ def test_arguments_that_are_null_are_left_out_and_zero_is_kept() -> None:
     assert _grade(item, "no such word") == (True, True)
 
 
+@pytest.mark.long
 def test_languages_are_detected_alike_each_time() -> None:
     item = _item("language:response_language", language="de")
     text = "ja nein ok na"
@@ -99,6 +100,7 @@ def test_missing_punkt_is_an_error_only_where_an_instruction_needs_it(
         _grade(item, "One.")
 
 
+@pytest.mark.long
 def test_the_checkers_come_without_the_rest_of_lm_eval() -> None:
     code = (
         "import sys; from harness.compute.evaluate.graders.instructions_following import "

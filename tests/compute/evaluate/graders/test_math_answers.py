@@ -39,6 +39,7 @@ def test_it_grades_from_a_thread() -> None:
     assert rows == [{"predicted_answer": "\\frac{84}{2}", "symbolic_correct": True}]
 
 
+@pytest.mark.long
 def test_a_power_tower_is_wrong_and_the_rest_is_graded() -> None:
     rows = _grade("\\boxed{9^{9^{9^{9}}}}", "\\boxed{42.0}")
     assert [row["symbolic_correct"] for row in rows] == [False, True]

@@ -52,6 +52,7 @@ def test_answers_come_in_the_order_of_the_tasks(helper: list[str]) -> None:
     assert answers == [str(number) for number in range(20)]
 
 
+@pytest.mark.long
 def test_a_task_that_hangs_dies_or_babbles_fails_alone(helper: list[str]) -> None:
     tasks = [{"do": do} for do in ("a", "die", "b", "babble", "c", "flood", "d", "sleep", "e")]
     began = time.monotonic()

@@ -26,6 +26,7 @@ from .judged_cell import cell, judge_spec, kept, run
 pytest.importorskip("openai", reason="needs the extra `eval`")
 
 
+@pytest.mark.long
 def test_too_many_requests_are_waited_for_as_told(tmp_path: Path, benchmarks: Path) -> None:
     with judging(longer_wins) as server:
         server.failures = [(429, {"Retry-After": "2"}), (503, {})]
@@ -35,12 +36,14 @@ def test_too_many_requests_are_waited_for_as_told(tmp_path: Path, benchmarks: Pa
     assert (len(server.seen), len(server.answered)) == (14, 12)
 
 
+@pytest.mark.long
 def test_a_call_that_times_out_is_asked_again(tmp_path: Path, benchmarks: Path) -> None:
     with judging(longer_wins, silent=2, silence_s=4.0) as server:
         run(cell(tmp_path, benchmarks, judge_spec(server, timeout_minutes=0.02)))
     assert (len(server.seen), len(server.answered)) == (14, 12)
 
 
+@pytest.mark.long
 def test_an_answer_that_never_ends_is_given_up(tmp_path: Path, benchmarks: Path) -> None:
     with judging(longer_wins, trickle=1, silence_s=20) as server:
         began = time.monotonic()
@@ -50,6 +53,7 @@ def test_an_answer_that_never_ends_is_given_up(tmp_path: Path, benchmarks: Path)
     assert len(server.answered) == 11
 
 
+@pytest.mark.long
 def test_a_judge_that_fails_leaves_answers_and_judgements_and_the_rest_is_judged_later(
     tmp_path: Path, benchmarks: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -78,6 +82,7 @@ def test_a_judge_that_is_not_there_is_told_soon(tmp_path: Path, benchmarks: Path
         run(cell(tmp_path, benchmarks, spec))
 
 
+@pytest.mark.long
 def test_one_call_that_fails_fails_the_cell_but_costs_no_other(
     tmp_path: Path, benchmarks: Path
 ) -> None:
@@ -102,6 +107,7 @@ def test_a_refused_key_stops_at_once_and_is_shown_nowhere(
     assert KEY not in shown + "".join(p.read_text() for p in tmp_path.rglob("*") if p.is_file())
 
 
+@pytest.mark.long
 def test_a_refused_prompt_has_no_verdict_and_is_asked_again_later(
     tmp_path: Path, benchmarks: Path
 ) -> None:

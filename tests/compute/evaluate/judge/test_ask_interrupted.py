@@ -18,6 +18,8 @@ from tests.support import ROOT
 from .judge_server import KEY, judging, longer_wins
 from .judged_cell import VARIABLE, cell, judge_spec, kept, run
 
+pytestmark = pytest.mark.long
+
 pytest.importorskip("openai", reason="needs the extra `eval`")
 
 _CHILD = """

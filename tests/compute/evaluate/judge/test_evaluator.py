@@ -22,6 +22,7 @@ from .judged_cell import VARIABLE, answer, cell, judge_cell, judge_spec, kept, r
 pytest.importorskip("openai", reason="needs the extra `eval`")
 
 
+@pytest.mark.long
 def test_all_of_arena_hard_is_judged_in_both_orders_at_most_five_at_once(
     tmp_path: Path, benchmarks: Path
 ) -> None:
@@ -50,6 +51,7 @@ def test_all_of_arena_hard_is_judged_in_both_orders_at_most_five_at_once(
     assert "[[A>B]]" in rows[0]["judgement-gen-base"] and "[[B>A]]" in rows[0]["judgement-base-gen"]
 
 
+@pytest.mark.long
 def test_all_of_mt_bench_is_rated_turn_by_turn(tmp_path: Path, benchmarks: Path) -> None:
     with judging(rates_by_length) as server:
         work = cell(tmp_path, benchmarks, judge_spec(server), "mt-bench", None)
@@ -132,6 +134,7 @@ def test_answers_that_cannot_be_a_result_are_not_judged(tmp_path: Path, benchmar
     assert not server.seen and not work.paths.metrics.exists()
 
 
+@pytest.mark.long
 def test_another_judge_judges_the_same_answers_again(tmp_path: Path, benchmarks: Path) -> None:
     with judging(longer_wins) as server:
         work = cell(tmp_path, benchmarks, judge_spec(server))

@@ -20,6 +20,8 @@ from tests.compute.evaluate.judge.judged_cell import cell, judge_cell
 from tests.support import shared_data
 from tests.tiny_model import make_tiny_model
 
+pytestmark = pytest.mark.long
+
 pytest.importorskip("openai", reason="needs the extra `eval`")
 pytest.importorskip("fastapi", reason="needs the extra `serve`")
 DATA = shared_data()

@@ -17,6 +17,7 @@ from .judge_server import judging, longer_wins
 from .judged_cell import answer, answered, cell, judge_spec, kept, run
 
 
+@pytest.mark.long
 def test_only_what_changed_is_judged_again(tmp_path: Path, benchmarks: Path) -> None:
     with judging(longer_wins) as server:
         work = cell(tmp_path, benchmarks, judge_spec(server))
@@ -33,6 +34,7 @@ def test_only_what_changed_is_judged_again(tmp_path: Path, benchmarks: Path) -> 
         assert len(server.seen) == 26
 
 
+@pytest.mark.long
 def test_a_torn_line_is_cut_and_its_call_made_again(tmp_path: Path, benchmarks: Path) -> None:
     with judging(longer_wins) as server:
         work = cell(tmp_path, benchmarks, judge_spec(server))

@@ -12,6 +12,8 @@ import pytest
 from harness.compute.evaluate.prepare import prepare_benchmark
 from tests.support import harness, shared_data
 
+pytestmark = pytest.mark.long
+
 pytest.importorskip("math_verify", reason="needs the extra `eval`")
 DATA = shared_data()
 needs_data = pytest.mark.skipif(DATA is None, reason="no shared benchmark data here")

@@ -144,6 +144,7 @@ def double(x):
     assert not (truth / "written").exists()
 
 
+@pytest.mark.long
 def test_a_fork_bomb_is_ended(grader: CodeGrader) -> None:
     began = time.monotonic()
     row = _between_honest_ones(grader, _RAW + "while True:\n    libc.fork()\n")
@@ -151,6 +152,7 @@ def test_a_fork_bomb_is_ended(grader: CodeGrader) -> None:
     assert time.monotonic() - began < 90
 
 
+@pytest.mark.long
 def test_memory_of_many_processes_is_bounded(grader: CodeGrader) -> None:
     bomb = (
         _RAW + "for _ in range(6):\n    libc.fork()\nhog = bytearray(400 << 20)\ntime.sleep(30)\n"
@@ -173,6 +175,7 @@ def double(x):
     assert free - shutil.disk_usage("/tmp").free < 500 << 20
 
 
+@pytest.mark.long
 def test_a_program_that_ignores_signals_times_out(grader: CodeGrader) -> None:
     deaf = _RAW + (
         "for number in range(1, 65):\n"
@@ -190,6 +193,7 @@ def test_a_program_that_kills_its_parent_fails_alone(grader: CodeGrader) -> None
     assert (row["base_status"], row["plus_status"]) == ("fail", "fail")
 
 
+@pytest.mark.long
 def test_what_a_program_leaves_running_is_gone_before_the_next(grader: CodeGrader) -> None:
     late = _RAW + (
         "if libc.fork() == 0:\n    libc.setsid()\n    time.sleep(1)\n    libc.kill(-1, 9)\n"
@@ -199,6 +203,7 @@ def test_what_a_program_leaves_running_is_gone_before_the_next(grader: CodeGrade
     assert all(row["is_correct-plus"] for row in rows[1:])
 
 
+@pytest.mark.long
 def test_gigabytes_of_output_stay_inside(grader: CodeGrader) -> None:
     flood = _RAW + (
         "block = b'x' * (1 << 20)\n"

@@ -51,6 +51,7 @@ def gsm8k_rows(folder: Path, count: int) -> Path:
     return folder
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("packing", ["False", "True"])
 def test_the_rows_are_those_that_trl_itself_would_make(
     inputs: Path, tmp_path: Path, packing: str
@@ -68,6 +69,7 @@ def test_the_rows_are_those_that_trl_itself_would_make(
     assert ours.select_columns(columns).to_list() == theirs.select_columns(columns).to_list()
 
 
+@pytest.mark.long
 def test_what_packs_together_does_not_depend_on_the_number_of_processes(
     inputs: Path, tmp_path: Path
 ) -> None:
@@ -115,6 +117,7 @@ def test_another_seed_is_other_rows_only_where_it_chooses_or_orders_them(
     assert (len(found) == 1) is same
 
 
+@pytest.mark.long
 def test_a_dataset_on_a_read_only_disk_is_not_touched(inputs: Path, tmp_path: Path) -> None:
     """Root may write where the mode forbids it: so a mount says no."""
     made = subprocess.run(

@@ -30,6 +30,8 @@ from harness.compute.train.stop import StopRequest
 from harness.errors import TrainingError
 from tests.tiny_model import make_tiny_dataset, make_tiny_model
 
+pytestmark = pytest.mark.long
+
 PROJECT = ROOT
 TEMPLATE = PROJECT / "templates" / "chat" / "qwen3_nonthinking.jinja"
 
@@ -58,7 +60,11 @@ def of_this(out: Path) -> list[psutil.Process]:
         with contextlib.suppress(psutil.Error):
             words = process.cmdline()
             alive = process.status() != psutil.STATUS_ZOMBIE
-            if alive and "harness.compute.train.rows.tokenise" in words and str(out) in words:
+            if (
+                alive
+                and "harness.compute.train.rows.tokenise" in " ".join(words)
+                and str(out) in words
+            ):
                 found.append(process)
     return found
 

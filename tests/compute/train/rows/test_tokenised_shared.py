@@ -23,6 +23,8 @@ from harness.errors import TrainingError, UserError
 
 from .tokenise_arguments import arguments
 
+pytestmark = pytest.mark.long
+
 _PARSING = threading.Lock()
 """TRL's parser changes the fields of its dataclasses while it is built: one thread at a time."""
 
@@ -52,7 +54,7 @@ def tokenising() -> list[psutil.Process]:
     found = []
     for child in psutil.Process().children():
         try:
-            if "harness.compute.train.rows.tokenise" in child.cmdline():
+            if "harness.compute.train.rows.tokenise" in " ".join(child.cmdline()):
                 found.append(child)
         except (psutil.ZombieProcess, psutil.NoSuchProcess):
             continue  # it has ended, or is some other test's that nobody has waited for
