@@ -70,6 +70,7 @@ def test_it_answers_with_the_given_chat_template(server: RunningServer) -> None:
     assert not (Path(server.model) / "chat_template.jinja").exists()
 
 
+@pytest.mark.long
 def test_it_serves_no_other_model(server: RunningServer) -> None:
     answer = ask(server, "another/model")
     assert answer.status_code == 400

@@ -170,7 +170,11 @@ def test_a_runner_is_told_from_another_process_by_its_start() -> None:
     assert not Queue().runner_alive()
 
 
-@pytest.mark.parametrize(("pid", "buried"), [(1, True), (0, False), (os.getpid(), False)])
+@pytest.mark.parametrize(
+    ("pid", "buried"),
+    [(1, True), (0, False), (os.getpid(), False)],
+    ids=["of-another", "not-started", "running"],
+)
 def test_only_what_a_dead_runner_left_has_failed(run: RunPaths, pid: int, buried: bool) -> None:
     """Before a runner is started there is none to be dead."""
     started = psutil.Process().create_time() if pid == os.getpid() else 1.0
