@@ -64,6 +64,9 @@ class LmEvalSpec(Frozen):
     """`chat` asks /v1/chat/completions, for tasks that generate. `completions` asks
     /v1/completions with the model's tokenizer, which tasks that score choices by their
     likelihood need; the server must return prompt log-probabilities (vLLM does)."""
+    tokenizer: str | None = None
+    """Folder or Hub id of the tokenizer that `completions` takes; unset: the evaluated model's
+    own, which `--server-address` has where MODEL is a folder."""
     include_path: str | None = None
     """Folder of task files beside lm-eval's own."""
     num_fewshot: int | None = Field(default=None, ge=0)

@@ -52,6 +52,8 @@ class CellWork:
     template_sha256: str = ""
     """Of the template that is served."""
     engine_version: Callable[[RunningServer], str] = lambda server: ""
+    tokenizer: str = ""
+    """Folder or id of the model's tokenizer, for evaluators that need it."""
     wrap: Callable[[list[str]], list[str]] = list
     """Puts a command into the environment of the backend's role."""
     seconds: dict[str, float] = field(default_factory=dict)
@@ -82,13 +84,12 @@ class CellWork:
         if self.judge:
             return JudgedEvaluator(**options, judge=self.judge)
         if self.benchmark.backend != "builtin":
-            assert self.model is not None, "a cell of a job knows its model"
             return ProgramEvaluator(
                 self.benchmark,
                 self.paths,
                 self.cell.repeats,
                 self.evaluation,
-                self.model,
+                self.tokenizer,
                 self.wrap,
             )
         return BuiltinEvaluator(**options)

@@ -79,11 +79,20 @@ def cell_works(
                 model=model,
                 template=Path(trained).read_text(encoding="utf-8") if trained else None,
                 template_sha256=served_template,
+                tokenizer=_tokenizer(facts, model),
                 wrap=_backend_wrapper(site, cell),
                 engine_version=told_by,
             )
         )
     return works
+
+
+def _tokenizer(facts: RunFacts, model: Path | None) -> str:
+    """Of the evaluated model: as the spec says, else its folder's; a server elsewhere may have one."""
+    if facts.evaluation.lm_eval.tokenizer:
+        return facts.evaluation.lm_eval.tokenizer
+    named = facts.evaluated.base_model
+    return str(model) if model else named if Path(named).is_dir() else ""
 
 
 def _backend_wrapper(site: Site, cell: Cell) -> Callable[[list[str]], list[str]]:

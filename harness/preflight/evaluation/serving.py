@@ -192,9 +192,10 @@ def _check_room(evaluation: EvaluationSpec, site: Site, context: int | None) -> 
 
 def _longest_prompt(folder: Path, word: str) -> tuple[int, str]:
     """Characters of a prepared benchmark's longest prompt."""
-    name = parse(word, "evaluation.benchmarks").name
-    if not is_prepared(folder, name):
-        return 0, name
+    benchmark = parse(word, "evaluation.benchmarks").benchmark
+    name = benchmark.name
+    if benchmark.backend != "builtin" or not is_prepared(folder, name):
+        return 0, name  # another program's prompts are not known here
     around = len(BENCHMARKS[name].prompt)
     longest = max(
         (len(str(item.get("question", ""))) for item in open_items(folder, name)), default=0

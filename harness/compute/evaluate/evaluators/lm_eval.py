@@ -24,6 +24,9 @@ from harness.runs.files import read_json
 from harness.runs.metrics import Metrics
 
 PREFIX = "lm-eval."
+NO_TOKENIZER = (
+    "lm_eval.api: completions needs the model's tokenizer: give lm_eval.tokenizer, or a model's folder"
+)
 SHARES = frozenset(
     ["acc", "acc_norm", "acc_bytes", "acc_mutual_info", "exact_match", "em", "f1", "mc1", "mc2",
      "pass@1", "prompt_level_strict_acc", "prompt_level_loose_acc", "inst_level_strict_acc",
@@ -150,12 +153,14 @@ def evaluate(
     wrap: Callable[[list[str]], list[str]] = list,
     python: str = "",
 ) -> ProgramResult:
-    """Ask and grade one task or group. `tokenizer` is the model's folder.
+    """Ask and grade one task or group. `tokenizer` is a folder or an id; only completions need it.
 
     Raises EvaluationError when lm-eval fails or its results do not add up; ServerError when the
     server dies.
     """
     options = evaluation.lm_eval
+    if options.api == "completions" and not tokenizer:
+        raise EvaluationError(NO_TOKENIZER)
     argv = run_command(
         task,
         folder,

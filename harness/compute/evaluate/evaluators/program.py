@@ -27,8 +27,8 @@ class ProgramEvaluator:
     paths: CellPaths
     repeats: int
     evaluation: EvaluationSpec
-    model: Path
-    """Folder of the model, for its tokenizer."""
+    tokenizer: str
+    """Folder or id of the model's tokenizer, for scoring by likelihood; empty where there is none."""
     wrap: Callable[[list[str]], list[str]] = list
     _result: ProgramResult | None = field(default=None, repr=False)
 
@@ -76,7 +76,7 @@ class ProgramEvaluator:
             )
         else:
             self._result = lm_eval.evaluate(
-                self.task, folder, server, self.evaluation, str(self.model), self.wrap
+                self.task, folder, server, self.evaluation, self.tokenizer, self.wrap
             )
 
     def metrics(self) -> Outcome:

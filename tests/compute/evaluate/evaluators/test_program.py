@@ -17,7 +17,7 @@ from harness.runs.paths import CellPaths
 
 def evaluator(folder: Path, name: str = "lm-eval.arc_easy", **evaluation: Any) -> ProgramEvaluator:
     spec = EvaluationSpec.model_validate({"benchmarks": [name], **evaluation})
-    return ProgramEvaluator(BENCHMARKS[name], CellPaths(folder), 2, spec, folder / "model")
+    return ProgramEvaluator(BENCHMARKS[name], CellPaths(folder), 2, spec, str(folder / "model"))
 
 
 def result(value: float | None, *, samples: Any = (), items: int = 3) -> ProgramResult:
