@@ -7,8 +7,11 @@ task.json beside it: state, reason, times, and where the numbers come from.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -57,17 +60,45 @@ def write_task(cell: CellPaths, record: TaskRecord) -> None:
     write_json(cell.task, record.model_dump(mode="json", exclude_defaults=True))
 
 
-def record_missing(cell: CellPaths, reason: str, log: str) -> None:
-    """Write down that a cell's checkpoint was never written.
+def record_absent(cell: CellPaths, reason: str, log: str, written: bool) -> None:
+    """Write down that a cell's checkpoint is not there: never written, or `written` and deleted.
 
     The one place that says so. A cell that has metrics keeps them: they are of its checkpoint,
     which was there then and has been pruned or deleted since.
     """
-    known = read_task(cell)
-    if known is not None and known.state == "ok" and cell.metrics.is_file():
-        return
+    with suppress(ResultError):  # what cannot be read is no result
+        known = read_task(cell)
+        if known is not None and known.state == "ok" and cell.metrics.is_file():
+            return
+    state: Literal["failed", "missing"] = "failed" if written else "missing"
+    reason = "its checkpoint was deleted" if written else reason
     now = utc_now()
-    write_task(cell, TaskRecord(state="missing", reason=reason, log=log, started=now, ended=now))
+    write_task(cell, TaskRecord(state=state, reason=reason, log=log, started=now, ended=now))
+
+
+def read_result(cell: CellPaths, benchmark: str, record: TaskRecord) -> Metrics:
+    """The metrics of a cell that says ok.
+
+    Raises ResultError when they are missing, unreadable, of something else, or not those that were
+    written when it became ok.
+    """
+    try:
+        text = cell.metrics.read_bytes()
+    except OSError as error:
+        raise ResultError(f"{cell.metrics}: cannot be read: {error.strerror}") from None
+    metrics = parse_metrics(cell.metrics, text)
+    if benchmark not in metrics:
+        raise ResultError(f"{cell.metrics}: has no {benchmark}")
+    known = record.facts.get("metrics_sha256")
+    if known and hashlib.sha256(text).hexdigest() != known:
+        raise ResultError(f"{cell.metrics}: was changed after it was written")
+    return metrics
+
+
+def write_metrics(cell: CellPaths, metrics: Metrics) -> str:
+    """Write a cell's metrics; returns their SHA-256, for task.json."""
+    write_json(cell.metrics, metrics)
+    return hashlib.sha256(cell.metrics.read_bytes()).hexdigest()
 
 
 def read_metrics(path: Path) -> Metrics:
@@ -75,7 +106,20 @@ def read_metrics(path: Path) -> Metrics:
 
     Raises ResultError, naming file and key, for anything else.
     """
-    data = read_json(path)
+    try:
+        return parse_metrics(path, path.read_bytes())
+    except FileNotFoundError:
+        raise ResultError(f"{path}: no such file") from None
+    except OSError as error:
+        raise ResultError(f"{path}: cannot be read: {error.strerror}") from None
+
+
+def parse_metrics(path: Path, text: bytes) -> Metrics:
+    """The same, of a file's text."""
+    try:
+        data = json.loads(text)
+    except ValueError as error:
+        raise ResultError(f"{path}: cannot be read as JSON: {error}") from None
     if not isinstance(data, dict) or not data:
         raise ResultError(f"{path}: no benchmark in it")
     for benchmark, aggregations in data.items():

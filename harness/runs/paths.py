@@ -5,7 +5,7 @@
   scripts/<job>.sbatch  scripts/commands.sh
   logs/<job>/
   checkpoints/checkpoint-<step>/  (of LoRA: merged-<fingerprint>/ in it, made by evaluation)
-  train/state.json  train/log.jsonl
+  train/state.json  train/log.jsonl  train/checkpoints.jsonl
   eval/<checkpoint>/<benchmark>/metrics.json task.json output-rs<k>.jsonl server.log
                                 judgements.jsonl judge.log
   eval/<checkpoint>/metrics.json
@@ -110,6 +110,11 @@ class RunPaths:
     @property
     def train_state(self) -> Path:
         return self.train / "state.json"
+
+    @property
+    def written_checkpoints(self) -> Path:
+        """The checkpoints that it wrote or went on from."""
+        return self.train / "checkpoints.jsonl"
 
     @property
     def prune_lock(self) -> Path:

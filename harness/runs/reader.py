@@ -17,6 +17,7 @@ from harness.errors import ResultError
 from harness.runs.checkpoints import complete_checkpoints, read_marker
 from harness.runs.metrics import TaskRecord, read_task
 from harness.runs.paths import RunPaths
+from harness.runs.written import read_written
 
 
 class RunReader:
@@ -86,6 +87,11 @@ class RunReader:
         if checkpoint not in self._markers:
             self._markers[checkpoint] = read_marker(self.checkpoints_dir / checkpoint)
         return self._markers[checkpoint]
+
+    @cached_property
+    def written(self) -> dict[str, str]:
+        """Fingerprints of the checkpoints that the run wrote or went on from, by name."""
+        return read_written(self.run)
 
     def record(self, checkpoint: str, benchmark: str) -> TaskRecord | None:
         """task.json of a cell; None when there is none."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from harness.errors import ResultError
 from harness.plan.facts import RunFacts
 from harness.plan.plan import Cell
-from harness.runs.metrics import CellState, Metrics, TaskRecord, read_metrics
+from harness.runs.metrics import CellState, Metrics, TaskRecord, read_result
 from harness.runs.paths import BASE
 from harness.scheduling.schedulers.scheduler import JobState
 
@@ -61,9 +61,8 @@ def cell_status(facts: RunFacts, cell: Cell, jobs: Mapping[str, Sequence[JobStat
 def _finished(facts: RunFacts, cell: Cell, record: TaskRecord, log: str) -> CellStatus:
     """A cell that says ok: its metrics must be there, and its checkpoint still the same."""
     try:
-        metrics = read_metrics(facts.run.cell(cell.checkpoint, cell.benchmark).metrics)
-        if cell.benchmark not in metrics:
-            raise ResultError(f"metrics.json has no {cell.benchmark}")
+        paths = facts.run.cell(cell.checkpoint, cell.benchmark)
+        metrics = read_result(paths, cell.benchmark, record)
         if cell.checkpoint != BASE:
             marker = facts.marker(cell.checkpoint)
             now = marker and marker.get("fingerprint")

@@ -8,7 +8,7 @@ from harness.errors import SchedulerError
 from harness.plan.facts import RunFacts
 from harness.plan.manifest import Manifest, read_manifest
 from harness.plan.plan import PlannedJob, eval_job_name
-from harness.runs.metrics import record_missing
+from harness.runs.metrics import record_absent
 from harness.runs.paths import RunPaths, checkpoint_name
 from harness.scheduling.schedulers.named import scheduler_named
 from harness.scheduling.schedulers.scheduler import Scheduler
@@ -46,7 +46,7 @@ def close_run(run: RunPaths) -> str:
             _release_if_pending(scheduler, name, ids[name])
             released.append(name)
         else:
-            _record_missing(run, arrays[name])
+            _record_absent(facts, arrays[name])
             scheduler.cancel([ids[name]])
             cancelled.append(name)
     summary = f"released {len(released)}, cancelled {len(cancelled)}"
@@ -99,8 +99,11 @@ def _release_if_pending(scheduler: Scheduler, name: str, job_id: str) -> None:
             raise
 
 
-def _record_missing(run: RunPaths, job: PlannedJob) -> None:
-    for task in job.tasks:
-        for cell in task:
-            reason, log = "training ended without this checkpoint", str(run.logs("train"))
-            record_missing(run.cell(cell.checkpoint, cell.benchmark), reason, log)
+def _record_absent(facts: RunFacts, job: PlannedJob) -> None:
+    for cell in (cell for task in job.tasks for cell in task):
+        record_absent(
+            facts.run.cell(cell.checkpoint, cell.benchmark),
+            "training ended without this checkpoint",
+            str(facts.run.logs("train")),
+            cell.checkpoint in facts.written,
+        )

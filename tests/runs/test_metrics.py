@@ -11,11 +11,14 @@ import pytest
 from harness.errors import ResultError
 from harness.runs.files import write_json
 from harness.runs.metrics import (
+    Metrics,
     TaskRecord,
     flatten,
     read_metrics,
+    read_result,
     read_task,
-    record_missing,
+    record_absent,
+    write_metrics,
     write_task,
 )
 from harness.runs.paths import CellPaths
@@ -64,22 +67,60 @@ def test_a_cell_waits_for_its_judge_only_with_its_answers() -> None:
 
 @pytest.mark.parametrize("state", ["ok", "failed", None])
 @pytest.mark.parametrize("measured", [True, False])
-def test_a_missing_checkpoint_does_not_undo_what_was_measured(
-    cell: CellPaths, state: Any, measured: bool
+@pytest.mark.parametrize("written", [True, False])
+def test_a_checkpoint_that_is_gone_does_not_undo_what_was_measured(
+    cell: CellPaths, state: Any, measured: bool, written: bool
 ) -> None:
     if state:
         write_task(cell, TaskRecord(state=state))
     if measured:
         write_json(cell.metrics, {"gsm8k": {}})
-    record_missing(cell, "never written", "/log")
+    record_absent(cell, "never written", "/log", written)
     found = read_task(cell)
     assert found is not None
     kept = state == "ok" and measured
-    assert (found.state, found.reason, found.log) == (
-        ("ok", "", "") if kept else ("missing", "never written", "/log")
-    )
+    told = ("failed", "its checkpoint was deleted") if written else ("missing", "never written")
+    assert (found.state, found.reason, found.log) == (("ok", "", "") if kept else (*told, "/log"))
     assert bool(found.ended) == (not kept)
     assert cell.metrics.is_file() == measured
+
+
+def test_a_record_that_cannot_be_read_is_no_result(cell: CellPaths) -> None:
+    cell.root.mkdir(parents=True, exist_ok=True)
+    cell.task.write_text("{")
+    write_json(cell.metrics, {"gsm8k": {}})
+    record_absent(cell, "never written", "/log", False)
+    found = read_task(cell)
+    assert found is not None
+    assert found.state == "missing"
+
+
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [
+        (b"", "cannot be read as JSON"),
+        (b'{"gsm8k": ', "cannot be read as JSON"),
+        (b"\x00" * 40, "cannot be read as JSON"),
+        (b"\xff\xfe", "cannot be read as JSON"),
+        (b"[]", "no benchmark in it"),
+        (b'{"mmlu": {}}', "has no gsm8k"),
+        (b'{"gsm8k": {"pass@1": {"accuracy": NaN}}}', "not a finite number"),
+        (b'{"gsm8k": {"pass@1": {"accuracy": 99}}}', "was changed after it was written"),
+        (None, "cannot be read: No such file"),
+    ],
+)
+def test_a_result_is_what_was_written_or_none(
+    cell: CellPaths, damage: bytes | None, told: str
+) -> None:
+    metrics: Metrics = {"gsm8k": {"pass@1": {"accuracy": 50}}}
+    record = TaskRecord(state="ok", facts={"metrics_sha256": write_metrics(cell, metrics)})
+    assert read_result(cell, "gsm8k", record) == metrics
+    assert read_result(cell, "gsm8k", TaskRecord(state="ok")) == metrics  # of an older version
+    cell.metrics.unlink()
+    if damage is not None:
+        cell.metrics.write_bytes(damage)
+    with pytest.raises(ResultError, match=told):
+        read_result(cell, "gsm8k", record)
 
 
 VALUES: dict[str, Any] = {

@@ -20,10 +20,16 @@ from harness.compute.evaluate.judge import Judge, JudgedEvaluator
 from harness.compute.evaluate.provenance import gpu_seconds, idle_seconds, versions
 from harness.compute.serve.server import RunningServer
 from harness.config.evaluation import EvaluationSpec
-from harness.errors import ServerError
+from harness.errors import ResultError, ServerError
 from harness.plan.plan import Cell
-from harness.runs.files import utc_now, write_json
-from harness.runs.metrics import TaskRecord, read_task, write_task
+from harness.runs.files import utc_now
+from harness.runs.metrics import (
+    TaskRecord,
+    read_result,
+    read_task,
+    write_metrics,
+    write_task,
+)
 from harness.runs.paths import BASE, CellPaths
 
 
@@ -112,7 +118,11 @@ class CellWork:
 
     def is_done(self) -> bool:
         """Whether a result of the same inputs is there. Others' answers are set aside."""
-        record = read_task(self.paths)
+        try:
+            record = read_task(self.paths)
+        except ResultError:
+            self._set_aside()  # of whatever inputs the answers beside it are
+            return False
         if record is None:
             return False
         same = {k: record.facts.get(k) for k in self.inputs()} == self.inputs()
@@ -123,7 +133,15 @@ class CellWork:
         if self.judge and self._is_judged_otherwise(record, self.judge):
             self._reopen()
             return False
-        return record.state == "ok" and self.paths.metrics.is_file()
+        if record.state != "ok":
+            return False
+        try:
+            read_result(self.paths, self.cell.benchmark, record)
+        except ResultError as error:
+            print(f"{error}: the answers that are there are graded again", flush=True)
+            self._reopen()
+            return False
+        return True
 
     def _carry(self, record: TaskRecord) -> None:
         """What jobs before this one spent on these answers, and whom they asked."""
@@ -147,10 +165,11 @@ class CellWork:
         return by is not None and (record.state != "ok" or by != judge.facts(self.benchmark))
 
     def _reopen(self) -> None:
-        """Judge the same answers again: the graded rows are answers once more."""
-        output, partial = self.paths.output(), self.paths.partial()
-        if output.is_file() and not partial.is_file():
-            output.rename(partial)
+        """Grade the same answers again: the graded rows are answers once more."""
+        for repeat in range(self.cell.repeats):
+            output, partial = self.paths.output(repeat), self.paths.partial(repeat)
+            if output.is_file() and not partial.is_file():
+                output.rename(partial)
         self.paths.metrics.unlink(missing_ok=True)
 
     def has_answers(self) -> bool:
@@ -238,10 +257,10 @@ class CellWork:
         outcome = self.evaluator.metrics()
         found = self._gates(outcome)
         self._spend(phase, time.monotonic() - began)
-        if outcome.metrics:
-            write_json(self.paths.metrics, outcome.metrics)
-        state = "ok" if not found.reasons else "invalid"
         facts = dict(outcome.facts)
+        if outcome.metrics:
+            facts["metrics_sha256"] = write_metrics(self.paths, outcome.metrics)
+        state = "ok" if not found.reasons else "invalid"
         facts["versions"] = versions() | dict(facts.get("versions", {}))
         self.record(state, found.reason, warnings=found.warnings, **facts)
         if not any(tally.errors for tally in outcome.tallies):  # else the rest is asked on retry

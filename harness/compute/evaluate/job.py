@@ -16,6 +16,7 @@ from harness.compute.evaluate.restart import generate_all
 from harness.compute.evaluate.task import (
     candidate_request,
     cell_works,
+    check_checkpoint,
     combine_metrics,
     evaluated_folder,
     judge_for,
@@ -31,7 +32,7 @@ from harness.processes.environments import role_wrapper
 from harness.processes.shell import call
 from harness.runs.checkpoints import ADAPTER_CONFIG, fingerprint, is_adapter
 from harness.runs.files import read_json
-from harness.runs.metrics import record_missing
+from harness.runs.metrics import record_absent
 from harness.runs.paths import RunPaths
 
 _MERGE_S = 24 * 3600.0
@@ -50,12 +51,14 @@ def run(run: RunPaths, job_name: str, task: int) -> str:
     checkpoint, external = cells[0].checkpoint, facts.external
     model = None if external else evaluated_folder(facts, checkpoint)
     if model is None and not external:
-        reason = "training did not complete this checkpoint"
+        reason, written = "training did not complete this checkpoint", checkpoint in facts.written
         for cell in cells:
-            record_missing(run.cell(cell.checkpoint, cell.benchmark), reason, log)
-        print(f"{checkpoint}: {reason}")
+            record_absent(run.cell(cell.checkpoint, cell.benchmark), reason, log, written)
+        print(f"{checkpoint}: {'it was deleted' if written else reason}")
         return "missing"
     try:
+        if model:
+            check_checkpoint(facts, checkpoint, model)
         judge = judge_for(facts, cells)
     except (HarnessError, OSError) as error:
         for work in cell_works(facts, cells, log, model):

@@ -18,6 +18,7 @@ from harness.compute.serve.request import ServeRequest
 from harness.compute.serve.server import RunningServer, serve
 from harness.config.evaluation import EvaluationSpec
 from harness.config.site import Site
+from harness.errors import EvaluationError
 from harness.plan.facts import RunFacts
 from harness.plan.plan import Cell
 from harness.processes.environments import role_wrapper
@@ -35,6 +36,27 @@ def evaluated_folder(facts: RunFacts, checkpoint: str) -> Path | None:
     if checkpoint != BASE:
         return facts.checkpoints_dir / checkpoint if facts.marker(checkpoint) is not None else None
     return _local(facts.evaluated.base_model)
+
+
+def check_checkpoint(facts: RunFacts, checkpoint: str, folder: Path) -> None:
+    """Raise EvaluationError when a folder is not what training marked, or is another run's.
+
+    Looked at before a server is started: what it would answer is worth nothing.
+    """
+    marker = facts.marker(checkpoint) if checkpoint != BASE else None
+    if marker is None:
+        return
+    marked, now = marker.get("fingerprint"), fingerprint(folder)
+    if marked and now != marked:
+        raise EvaluationError(
+            f"{folder}: is not as training left it: it was {marked} when it was complete, and is "
+            f"{now} now"
+        )
+    writer = marker.get("run")
+    if facts.train is None or writer in (None, facts.run.run_id):
+        return
+    if facts.written.get(checkpoint) != marked:
+        raise EvaluationError(f"{folder}: was written by run {writer}, not by this one")
 
 
 def _local(model: str) -> Path:

@@ -17,6 +17,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -44,9 +45,10 @@ from harness.compute.train.stop import StopDiverged, StopRequest, StopTogether
 from harness.compute.train.trackers import prepare_trackers
 from harness.compute.train.trainer import CheckpointingTrainer, barrier, batch_facts
 from harness.errors import HarnessError, TrainingError, TrainingSuperseded, UserError
-from harness.runs.checkpoints import read_marker
+from harness.runs.checkpoints import complete_checkpoints, read_marker
 from harness.runs.configuration import record
-from harness.runs.paths import RunPaths, checkpoint_step
+from harness.runs.lease import Lease, Writer, this_writer
+from harness.runs.paths import RunPaths, checkpoint_name, checkpoint_step
 from harness.runs.resume import (
     check_resumable,
     is_finished,
@@ -54,6 +56,8 @@ from harness.runs.resume import (
     set_aside_incomplete,
 )
 from harness.runs.train_state import carried, write_state
+from harness.runs.written import note_written
+from harness.scheduling.writers import is_writing
 
 
 def train(
@@ -63,6 +67,18 @@ def train(
 
     `argv` are the arguments that `script` and `config` were parsed from.
     """
+    with ExitStack() as held:
+        _train(script, config, request, argv, held)
+
+
+def _train(
+    script: ScriptArguments,
+    config: TrainingConfig,
+    request: StopRequest,
+    argv: Sequence[str],
+    held: ExitStack,
+) -> None:
+    """`held` keeps the folder of checkpoints until training has ended, however it ends."""
     say = print if config.process_index == 0 else _quiet
     check_world(script, config)
     parallelism = prepare_sharding(config, script.use_peft)
@@ -74,8 +90,9 @@ def train(
     prepare_trackers(config, log_file.parent)
     kernels = attention(script, config)
     attempt = os.environ.get(ATTEMPT_VARIABLE, "")
-
+    lease: Lease | None = None
     if config.process_index == 0:
+        lease = held.enter_context(Lease(output, writer(script, attempt), is_writing))
         for path in set_aside_incomplete(output):
             say(f"set aside an incomplete checkpoint: {path.name}")
     barrier()
@@ -84,10 +101,14 @@ def train(
         check_resumable(checkpoint, batch_facts(config), script.use_peft)
         if is_finished(checkpoint, config.max_steps, config.num_train_epochs):
             say(f"{checkpoint.name} is the last one: nothing is left to train")
-            if config.process_index == 0:
+            if lease is not None:
+                note_checkpoints(script, output, checkpoint)
                 write_finished(state_file, checkpoint, attempt)
+                lease.let_go()
             return
         say(f"going on from {checkpoint.name}")
+        if lease is not None:
+            note_checkpoints(script, output, checkpoint)
 
     # The arguments as given: below, and in the Trainer, some are filled in.
     facts = record(script, config, template=template_text(script, config))
@@ -115,17 +136,35 @@ def train(
         tokenised=tokenised,
         callbacks=[stop, log, StopDiverged()],
         peft_config=adapter(script),
-        on_checkpoint=release_hook(script),
+        on_checkpoint=release_hook(script, config.output_dir),
         facts=facts,
+        lease=lease,
     )
     prove_parallelism(trainer.accelerator, parallelism)
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     barrier()
-    if config.process_index == 0:
+    if lease is not None:
         log.finish(trainer.state, preempted=stop.stopped)
+        if not stop.stopped:
+            lease.let_go()
     barrier()  # no rank, and no node, ends before the state says how
     say(f"stopped at step {trainer.state.global_step}" if stop.stopped else "training is done")
     trainer.end()  # trackers and the process group
+
+
+def writer(script: ScriptArguments, attempt: str) -> Writer:
+    """Who writes checkpoints here: the run, or this process where there is none."""
+    run = Path(script.run_dir).name if script.run_dir else f"of process {os.getpid()}"
+    return this_writer(run, attempt, os.environ)
+
+
+def note_checkpoints(script: ScriptArguments, output: Path, newest: Path) -> None:
+    """The run goes on from `newest`: it and those before it are its own now, too."""
+    if script.run_dir:
+        run = RunPaths(Path(script.run_dir))
+        for step, path in complete_checkpoints(output).items():
+            if step <= (checkpoint_step(newest.name) or 0):
+                note_written(run, path)
 
 
 def check_world(script: ScriptArguments, config: TrainingConfig) -> None:
@@ -174,7 +213,7 @@ def run_files(script: ScriptArguments, config: TrainingConfig) -> tuple[Path, Pa
     return output / "state.json", output / "log.jsonl"
 
 
-def release_hook(script: ScriptArguments) -> Callable[[int], None] | None:
+def release_hook(script: ScriptArguments, output_dir: str) -> Callable[[int, bool], None] | None:
     """What to call for a complete checkpoint: its evaluation may start, older ones may go."""
     if not script.run_dir:
         return None
@@ -184,7 +223,10 @@ def release_hook(script: ScriptArguments) -> Callable[[int], None] | None:
 
     run = RunPaths(Path(script.run_dir))
 
-    def release(step: int) -> None:
+    def release(step: int, planned: bool) -> None:
+        note_written(run, Path(output_dir) / checkpoint_name(step))
+        if not planned:
+            return
         try:
             release_checkpoint(run, step)
         finally:

@@ -18,9 +18,10 @@ from harness.compute.train.parallel import launched_parallelism
 from harness.compute.train.run_log import RunLog
 from harness.compute.train.stop import any_rank
 from harness.compute.train.weights import check_whole, trained_elements
-from harness.errors import HarnessError, TrainingError
+from harness.errors import HarnessError, TrainingError, TrainingSuperseded
 from harness.runs.checkpoints import mark_complete
 from harness.runs.files import read_json
+from harness.runs.lease import Lease
 from harness.runs.paths import checkpoint_name
 from harness.runs.resume import BatchFacts
 
@@ -28,15 +29,17 @@ from harness.runs.resume import BatchFacts
 class CheckpointingTrainer(SFTTrainer):  # type: ignore[misc]
     """Marks each checkpoint once every rank has written its part, then says so.
 
-    `facts` go into each marker beside the trainer's own.
+    `facts` go into each marker beside the trainer's own. `on_checkpoint` is told the step, and
+    whether that checkpoint was planned: one made by an interruption is for resuming.
     """
 
     def __init__(
         self,
         *args: Any,
         tokenised: Dataset | None = None,
-        on_checkpoint: Callable[[int], object] | None = None,
+        on_checkpoint: Callable[[int, bool], object] | None = None,
         facts: dict[str, Any] | None = None,
+        lease: Lease | None = None,
         **kwargs: Any,
     ) -> None:
         self._tokenised = tokenised
@@ -46,6 +49,7 @@ class CheckpointingTrainer(SFTTrainer):  # type: ignore[misc]
         self.callback_handler.callbacks.sort(key=lambda c: not isinstance(c, RunLog))
         self._on_checkpoint = on_checkpoint
         self._facts = facts or {}
+        self._lease = lease
         self._end_token = stop_at_template_end(self.model, self.processing_class)
         self._elements = trained_elements(self.model)
         self._adapter = hasattr(self.model, "peft_config")
@@ -69,6 +73,7 @@ class CheckpointingTrainer(SFTTrainer):  # type: ignore[misc]
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         check_finite(self.model, self.state.global_step, self.args.device)
+        self._check_lease()
         super()._save_checkpoint(model, trial)
         self.accelerator.wait_for_everyone()
         if not self.accelerator.is_main_process:
@@ -79,7 +84,6 @@ class CheckpointingTrainer(SFTTrainer):  # type: ignore[misc]
             self.accelerator.unwrap_model(self.model).generation_config.save_pretrained(checkpoint)
         check_whole(checkpoint, self._elements)
         check_stops(checkpoint, self._end_token)
-        # A checkpoint made by an interruption is for resuming; only planned ones are evaluated.
         planned = step % int(self.args.save_steps) == 0 or step >= self.state.max_steps
         mark_complete(
             checkpoint,
@@ -91,13 +95,19 @@ class CheckpointingTrainer(SFTTrainer):  # type: ignore[misc]
             **self._facts,
         )
         print(f"checkpoint-{step} is complete", flush=True)
-        if planned and self._on_checkpoint is not None:
-            self._tell(step)
+        if self._on_checkpoint is not None:
+            self._tell(step, planned)
 
-    def _tell(self, step: int) -> None:
+    def _check_lease(self) -> None:
+        """Raise TrainingSuperseded on every rank when another training took the folder over."""
+        lost = self._lease is not None and not self._lease.held
+        if any_rank(lost, self.args.device):
+            raise TrainingSuperseded(f"another training writes into {self.args.output_dir} now")
+
+    def _tell(self, step: int, planned: bool) -> None:
         assert self._on_checkpoint is not None
         try:
-            self._on_checkpoint(step)
+            self._on_checkpoint(step, planned)
         except Exception as error:
             # Evaluating early is an optimisation: whatever fails there must not end training.
             expected = isinstance(error, HarnessError)

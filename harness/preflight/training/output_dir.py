@@ -11,8 +11,10 @@ from harness.errors import ResultError
 from harness.preflight.findings import Finding, error, note, warning
 from harness.runs.checkpoints import read_marker
 from harness.runs.configuration import CONFIG, differences
+from harness.runs.lease import GONE_S, read_writer
 from harness.runs.paths import COMPLETE_MARKER, checkpoint_step
 from harness.runs.resume import BatchFacts, newest_complete
+from harness.scheduling.writers import is_writing
 
 PLACE = "train.output_dir"
 _LENGTH = ("max_steps", "num_train_epochs")
@@ -34,7 +36,7 @@ def check_output(train: TrainSpec, total: int | None) -> list[Finding]:
         marker = (read_marker(newest) or {}) if newest else {}
     except ResultError as problem:
         return [error(PLACE, str(problem), "Move that checkpoint away, or give another output_dir")]
-    findings = _unmarked(folder)
+    findings = [*_writer(folder), *_unmarked(folder)]
     if newest is None:
         return findings
     changed = _changes(train, marker)
@@ -52,6 +54,23 @@ def check_output(train: TrainSpec, total: int | None) -> list[Finding]:
         text = f"{newest.name} does not say how it was trained: only batch and seed were compared"
         findings.append(warning(PLACE, text, "Another output_dir, unless it is the same run"))
     return findings
+
+
+def _writer(folder: Path) -> list[Finding]:
+    """Another training that writes into the folder now."""
+    try:
+        writer = read_writer(folder)
+    except ResultError as problem:
+        return [error(PLACE, str(problem))]
+    alive = is_writing(writer) if writer else False
+    if alive:
+        cure = "Wait until it has ended, or give another output_dir"
+        return [error(PLACE, f"{folder}: {writer} writes its checkpoints here", cure)]
+    if alive is None:
+        text = f"{folder}: {writer} wrote here last; whether it lives cannot be told from here"
+        cure = f"Give another output_dir: else training first watches it for {GONE_S:.0f} s"
+        return [warning(PLACE, text, cure)]
+    return []
 
 
 def _changes(train: TrainSpec, marker: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
