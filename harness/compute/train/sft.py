@@ -41,7 +41,7 @@ from harness.compute.train.parallel import prepare_sharding, prove_parallelism
 from harness.compute.train.rows.dataset import open_rows
 from harness.compute.train.rows.tokenised import tokenised_rows
 from harness.compute.train.run_log import RunLog
-from harness.compute.train.stop import StopDiverged, StopRequest, StopTogether
+from harness.compute.train.stop import StopDiverged, StopRequest, StopTogether, any_rank
 from harness.compute.train.trackers import prepare_trackers
 from harness.compute.train.trainer import CheckpointingTrainer, barrier, batch_facts
 from harness.errors import HarnessError, TrainingError, TrainingSuperseded, UserError
@@ -90,12 +90,7 @@ def _train(
     prepare_trackers(config, log_file.parent)
     kernels = attention(script, config)
     attempt = os.environ.get(ATTEMPT_VARIABLE, "")
-    lease: Lease | None = None
-    if config.process_index == 0:
-        lease = held.enter_context(Lease(output, writer(script, attempt), is_writing))
-        for path in set_aside_incomplete(output):
-            say(f"set aside an incomplete checkpoint: {path.name}")
-    barrier()
+    lease = take_folder(script, config, attempt, held)
     checkpoint = newest_complete(output)
     if checkpoint is not None:
         check_resumable(checkpoint, batch_facts(config), script.use_peft)
@@ -150,6 +145,27 @@ def _train(
     barrier()  # no rank, and no node, ends before the state says how
     say(f"stopped at step {trainer.state.global_step}" if stop.stopped else "training is done")
     trainer.end()  # trackers and the process group
+
+
+def take_folder(
+    script: ScriptArguments, config: TrainingConfig, attempt: str, held: ExitStack
+) -> Lease | None:
+    """The folder of checkpoints, held by the first process; what is not whole in it is set aside.
+
+    Raises TrainingError on every process when another training writes there.
+    """
+    lease, problem = None, None
+    if config.process_index == 0:
+        output = Path(config.output_dir)
+        try:
+            lease = held.enter_context(Lease(output, writer(script, attempt), is_writing))
+            for path in set_aside_incomplete(output):
+                print(f"set aside an incomplete checkpoint: {path.name}")
+        except HarnessError as error:
+            problem = error
+    if any_rank(problem is not None, config.device):
+        raise problem or TrainingError("the first process says why")
+    return lease
 
 
 def writer(script: ScriptArguments, attempt: str) -> Writer:

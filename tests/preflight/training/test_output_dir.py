@@ -11,8 +11,10 @@ import pytest
 from harness.config.training.script import script_arguments
 from harness.config.training.train import TrainSpec
 from harness.preflight.findings import Finding
+from harness.preflight.training import output_dir
 from harness.preflight.training.output_dir import check_output
 from harness.runs.checkpoints import mark_complete
+from harness.runs.lease import Lease, this_writer
 from harness.runs.resume import BatchFacts
 from tests.preflight.support import MARKED, TEMPLATES
 from tests.runs.test_files import find_model
@@ -165,3 +167,22 @@ def test_an_unreadable_marker_is_an_error(tmp_path: Path) -> None:
     checkpoint = trained(tmp_path, spec(tmp_path))
     (checkpoint / "HARNESS_COMPLETE.json").write_text("{")
     assert "cannot be read as JSON" in only(spec(tmp_path)).message
+
+
+@pytest.mark.parametrize(("alive", "level"), [(True, "error"), (None, "warning"), (False, None)])
+def test_another_training_in_it_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, alive: bool | None, level: str | None
+) -> None:
+    train = spec(tmp_path)
+    with Lease(tmp_path / "out", this_writer("20260101-000000-abcd", "x", {})):
+        monkeypatch.setattr(output_dir, "is_writing", lambda writer: alive)
+        found = check_output(train, 20)
+    assert [f.level for f in found] == ([level] if level else [])
+    assert all("run 20260101-000000-abcd (" in f.message for f in found)
+
+
+def test_a_lease_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
+    train = spec(tmp_path)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / ".writer.json").write_text("{")
+    assert only(train).level == "error"
