@@ -9,8 +9,7 @@
   eval/<checkpoint>/<benchmark>/metrics.json task.json output-rs<k>.jsonl server.log
                                 judgements.jsonl judge.log
   eval/<checkpoint>/metrics.json
-  serve/state.json  serve/server.log
-  local/
+  serve/state.json  serve/server.log  local/
   results.csv results_long.csv results.png train.png
 """
 
@@ -113,7 +112,6 @@ class RunPaths:
 
     @property
     def written_checkpoints(self) -> Path:
-        """The checkpoints that it wrote or went on from."""
         return self.train / "checkpoints.jsonl"
 
     @property

@@ -6,12 +6,14 @@ what training itself wrote last is what counts.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from harness.errors import ResultError
+from harness.errors import HarnessError, ResultError, TrainingSuperseded
+from harness.runs.checkpoints import read_marker
 from harness.runs.files import read_json, utc_now, write_json
+from harness.runs.paths import checkpoint_step
 
 State = Literal["running", "preempted", "complete", "failed"]
 _STATES = ("running", "preempted", "complete", "failed")
@@ -45,6 +47,31 @@ def carried(path: Path, attempt: str) -> TrainState:
 def write_state(path: Path, state: TrainState) -> None:
     """Write the state atomically, with the time."""
     write_json(path, {**asdict(state), "updated": utc_now()})
+
+
+def write_finished(path: Path, checkpoint: Path, attempt: str) -> None:
+    """Of a run that had nothing left to do after `checkpoint`."""
+    planned = (read_marker(checkpoint) or {}).get("max_steps")
+    step = checkpoint_step(checkpoint.name) or 0
+    write_state(
+        path, replace(carried(path, attempt), state="complete", step=step, max_steps=planned)
+    )
+
+
+def write_stopped(path: Path, checkpoint: Path | None, attempt: str) -> None:
+    """Of a run that was told to stop before its first step."""
+    step = checkpoint_step(checkpoint.name) if checkpoint else 0
+    known = carried(path, attempt)
+    write_state(path, replace(known, state="preempted", step=step or 0, max_steps=None))
+
+
+def write_failed(path: Path, error: Exception, attempt: str) -> None:
+    """Why it failed, where the job looks for it."""
+    if isinstance(error, TrainingSuperseded):
+        return  # the state is another's now
+    final = isinstance(error, HarnessError)
+    text = str(error) if final else f"{type(error).__name__}: {error}"
+    write_state(path, replace(carried(path, attempt), state="failed", error=text, final=final))
 
 
 def read_state(path: Path) -> TrainState | None:

@@ -152,8 +152,8 @@ def test_a_result_is_ok_whatever_has_become_of_the_job(run: RunPaths, phase: Any
 
 @pytest.mark.parametrize(
     ("content", "words"),
-    [(None, "no such file"), ("{", "cannot be read as JSON"), ("{}", "no benchmark in it"),
-     ('{"mmlu": {"pass@1": {"x": 1}}}', "metrics.json has no gsm8k")],
+    [(None, "cannot be read: No such file"), ("{", "cannot be read as JSON"), ("{}", "no benchmark in it"),
+     ('{"mmlu": {"pass@1": {"x": 1}}}', "metrics.json: has no gsm8k")],
 )  # fmt: skip
 def test_a_result_without_readable_metrics_of_its_benchmark_is_invalid(
     run: RunPaths, content: str | None, words: str

@@ -13,6 +13,7 @@ from harness.benchmarks.items import Item
 from harness.benchmarks.registry import BENCHMARKS, Benchmark
 from harness.compute.evaluate import gates
 from harness.compute.evaluate.answers.generate import SEED_RULE
+from harness.compute.evaluate.earlier import reopen, set_aside
 from harness.compute.evaluate.evaluators.builtin import BuiltinEvaluator
 from harness.compute.evaluate.evaluators.evaluator import Evaluator, Outcome
 from harness.compute.evaluate.evaluators.program import ProgramEvaluator
@@ -121,17 +122,17 @@ class CellWork:
         try:
             record = read_task(self.paths)
         except ResultError:
-            self._set_aside()  # of whatever inputs the answers beside it are
+            set_aside(self.paths)  # of whatever inputs the answers beside it are
             return False
         if record is None:
             return False
         same = {k: record.facts.get(k) for k in self.inputs()} == self.inputs()
         if not same:
-            self._set_aside()
+            set_aside(self.paths)
             return False
         self._carry(record)
         if self.judge and self._is_judged_otherwise(record, self.judge):
-            self._reopen()
+            reopen(self.paths, self.cell.repeats)
             return False
         if record.state != "ok":
             return False
@@ -139,7 +140,7 @@ class CellWork:
             read_result(self.paths, self.cell.benchmark, record)
         except ResultError as error:
             print(f"{error}: the answers that are there are graded again", flush=True)
-            self._reopen()
+            reopen(self.paths, self.cell.repeats)
             return False
         return True
 
@@ -152,25 +153,10 @@ class CellWork:
         self.served_fingerprint = facts.get("served_fingerprint", "")
         self.server_facts = {k: facts[k] for k in ("engine_version", "served_as") if k in facts}
 
-    def _set_aside(self) -> None:
-        aside = self.paths.root / f"stale-{utc_now().replace(':', '')}"
-        aside.mkdir(parents=True, exist_ok=True)
-        for path in [*self.paths.root.glob("*.json*")]:
-            if path != self.paths.judgements:  # told apart by their keys, and paid for
-                path.rename(aside / path.name)
-
     def _is_judged_otherwise(self, record: TaskRecord, judge: Judge) -> bool:
         """Whether good answers were judged by another judge, or without enough verdicts."""
         by = record.facts.get("judge")
         return by is not None and (record.state != "ok" or by != judge.facts(self.benchmark))
-
-    def _reopen(self) -> None:
-        """Grade the same answers again: the graded rows are answers once more."""
-        for repeat in range(self.cell.repeats):
-            output, partial = self.paths.output(repeat), self.paths.partial(repeat)
-            if output.is_file() and not partial.is_file():
-                output.rename(partial)
-        self.paths.metrics.unlink(missing_ok=True)
 
     def has_answers(self) -> bool:
         """Whether every answer of every repeat is there: then no server is needed."""

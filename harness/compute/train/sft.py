@@ -18,7 +18,6 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
 
 if not __package__:  # started by its path: the project is what must be importable, not this folder
@@ -44,8 +43,8 @@ from harness.compute.train.run_log import RunLog
 from harness.compute.train.stop import StopDiverged, StopRequest, StopTogether, any_rank
 from harness.compute.train.trackers import prepare_trackers
 from harness.compute.train.trainer import CheckpointingTrainer, barrier, batch_facts
-from harness.errors import HarnessError, TrainingError, TrainingSuperseded, UserError
-from harness.runs.checkpoints import complete_checkpoints, read_marker
+from harness.errors import HarnessError, TrainingError, UserError
+from harness.runs.checkpoints import complete_checkpoints
 from harness.runs.configuration import record
 from harness.runs.lease import Lease, Writer, this_writer
 from harness.runs.paths import RunPaths, checkpoint_name, checkpoint_step
@@ -55,7 +54,7 @@ from harness.runs.resume import (
     newest_complete,
     set_aside_incomplete,
 )
-from harness.runs.train_state import carried, write_state
+from harness.runs.train_state import write_failed, write_finished, write_stopped
 from harness.runs.written import note_written
 from harness.scheduling.writers import is_writing
 
@@ -251,22 +250,6 @@ def release_hook(script: ScriptArguments, output_dir: str) -> Callable[[int, boo
     return release
 
 
-def write_finished(state_file: Path, checkpoint: Path, attempt: str) -> None:
-    """State of a run that had nothing left to do."""
-    marker = read_marker(checkpoint) or {}
-    step = checkpoint_step(checkpoint.name) or 0
-    known = carried(state_file, attempt)
-    planned = marker.get("max_steps")
-    write_state(state_file, replace(known, state="complete", step=step, max_steps=planned))
-
-
-def write_stopped(state_file: Path, checkpoint: Path | None, attempt: str) -> None:
-    """State of a run that was told to stop before its first step."""
-    step = checkpoint_step(checkpoint.name) if checkpoint else 0
-    known = carried(state_file, attempt)
-    write_state(state_file, replace(known, state="preempted", step=step or 0, max_steps=None))
-
-
 def _quiet(*_: object) -> None:
     return None
 
@@ -288,22 +271,13 @@ def main(argv: list[str] | None = None) -> int:
         train(script, config, request, sys.argv[1:] if argv is None else argv)
     except Exception as error:
         if config.process_index == 0:
-            record_failure(run_files(script, config)[0], error)
+            state_file = run_files(script, config)[0]
+            write_failed(state_file, error, os.environ.get(ATTEMPT_VARIABLE, ""))
         if not isinstance(error, HarnessError):
             raise
         print(f"error: {error}", file=sys.stderr, flush=True)
         return error.exit_code
     return 0
-
-
-def record_failure(state_file: Path, error: Exception) -> None:
-    """Leave the reason where the job looks for it."""
-    text = str(error) if isinstance(error, HarnessError) else f"{type(error).__name__}: {error}"
-    if isinstance(error, TrainingSuperseded):
-        return  # the state is another's now
-    known = carried(state_file, os.environ.get(ATTEMPT_VARIABLE, ""))
-    final = isinstance(error, HarnessError)
-    write_state(state_file, replace(known, state="failed", error=text, final=final))
 
 
 if __name__ == "__main__":

@@ -43,7 +43,8 @@ def answers(work: CellWork, texts: list[str]) -> list[Row]:
 def finish(work: CellWork, texts: list[str]) -> str:
     rows = answers(work, texts)
     work.paths.root.mkdir(parents=True, exist_ok=True)
-    work.paths.partial().write_text("".join(json.dumps(row) + "\n" for row in rows))
+    for repeat in range(work.cell.repeats):
+        work.paths.partial(repeat).write_text("".join(json.dumps(row) + "\n" for row in rows))
     work.generate(None)
     return work.grade()
 
@@ -86,6 +87,41 @@ def test_results_of_other_inputs_are_set_aside_and_not_reused(
     assert not work.paths.metrics.exists()
     (aside,) = work.paths.root.glob("stale-*")
     assert {p.name for p in aside.iterdir()} == {"metrics.json", "task.json", "output-rs0.jsonl"}
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [None, b"", b"\0\0", b"[]", b'{"gsm8k": {}}', b'{"arithmetic": {"pass@1": {"a": NaN}}}',
+     b'{"arithmetic": {"pass@1": {"symbolic_correct": 99.0, "num_entries": 4}}}'],
+)  # fmt: skip
+def test_a_result_that_is_not_what_was_written_is_graded_again_from_its_answers(
+    work: CellWork, damage: bytes | None
+) -> None:
+    two = replace(work, cell=work.cell.model_copy(update={"repeats": 2}))
+    finish(two, right(two))
+    good = two.paths.metrics.read_bytes()
+    two.paths.metrics.unlink()
+    if damage is not None:
+        two.paths.metrics.write_bytes(damage)
+    again = replace(two, seconds={})
+    assert not again.is_done()
+    assert again.has_answers()
+    again.generate(None)
+    assert again.grade() == "ok"
+    found = read_metrics(two.paths.metrics)["arithmetic"]["pass@1"]
+    assert found["symbolic_correct"] == json.loads(good)["arithmetic"]["pass@1"]["symbolic_correct"]
+    assert replace(two, seconds={}).is_done()
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"state": "well"}'])
+def test_a_record_that_cannot_be_read_says_nothing_of_the_answers_beside_it(
+    work: CellWork, text: str
+) -> None:
+    finish(work, right(work))
+    work.paths.task.write_text(text)
+    again = replace(work, seconds={})
+    assert not again.is_done()
+    assert not again.has_answers()
 
 
 def test_an_invalid_cell_is_not_done(work: CellWork) -> None:

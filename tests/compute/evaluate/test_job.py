@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -17,11 +19,13 @@ from harness.compute.evaluate import job
 from harness.config.site import Site
 from harness.errors import CommandError, EvaluationError, ServerError
 from harness.plan.facts import RunFacts
+from harness.runs.checkpoints import mark_complete
 from harness.runs.files import read_json, write_json
 from harness.runs.metrics import read_metrics, read_task
+from harness.runs.written import note_written
 
 from .chat_server import ChatServer, chat_server
-from .run_folder import model, run_folder
+from .run_folder import checkpoint, model, run_folder
 
 ANSWERS = {p["question"]: str(p["expected_answer"]) for p in arithmetic.problems("test", 200)}
 
@@ -68,6 +72,54 @@ def test_a_checkpoint_that_was_never_made_leaves_every_cell_missing(
     )
     assert capsys.readouterr().out == f"checkpoint-2: {reason}\n"
     assert not facts.run.checkpoint_metrics("checkpoint-2").exists()
+
+
+def test_a_checkpoint_that_was_deleted_is_no_missing_one(tmp_path: Path) -> None:
+    facts = run_folder(tmp_path, {"benchmarks": ["arithmetic"]})
+    made = checkpoint(facts.run, 2)
+    note_written(facts.run, made)
+    shutil.rmtree(made)
+    assert job.run(facts.run, "eval-checkpoint-2", 0) == "missing"
+    deleted = {"arithmetic": ("failed", "its checkpoint was deleted")}
+    assert states(facts, "checkpoint-2") == deleted
+
+
+def test_a_damaged_checkpoint_is_told_before_anything_is_served(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    facts = run_folder(tmp_path, {"benchmarks": ["arithmetic"]})
+    prepare("arithmetic", tmp_path / "data")
+    made = checkpoint(facts.run, 2)
+    (made / "model.safetensors").write_bytes(b"weightz")
+    monkeypatch.setattr(job, "generate_all", None)  # nobody may be asked
+    with pytest.raises(EvaluationError, match="is not as training left it: it was"):
+        job.run(facts.run, "eval-checkpoint-2", 0)
+    state, reason = states(facts, "checkpoint-2")["arithmetic"]
+    assert state == "failed"
+    assert "is not as training left it" in reason
+
+
+@pytest.mark.parametrize("whose", ["another's", "gone on from", "replaced", "ours", "nobody's"])
+def test_a_checkpoint_of_another_run_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whose: str
+) -> None:
+    facts = run_folder(tmp_path, {"benchmarks": ["arithmetic"]})
+    prepare("arithmetic", tmp_path / "data")
+    other = "20260202-000000-zzzz"
+    made = model(facts.run.checkpoints / "checkpoint-2")
+    mark_complete(made, run={"ours": facts.run.run_id, "nobody's": None}.get(whose, other))
+    if whose in ("gone on from", "replaced"):
+        note_written(facts.run, made)
+    if whose == "replaced":  # by the other run, under the same name, since
+        (made / "model.safetensors").write_bytes(b"weightz")
+        mark_complete(made, run=other)
+    monkeypatch.setattr(job, "generate_all", Mock(side_effect=ServerError("served")))
+    refused = whose in ("another's", "replaced")
+    told = f"was written by run {other}, not by this one" if refused else "served"
+    with pytest.raises(EvaluationError if refused else ServerError, match=told):
+        job.run(facts.run, "eval-checkpoint-2", 0)
+    state, reason = states(facts, "checkpoint-2")["arithmetic"]
+    assert (state, told in reason) == ("failed", True)
 
 
 def test_without_a_judge_every_cell_of_the_task_says_so(tmp_path: Path, shared: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.compute.evaluate.cell import CellWork
+from harness.compute.evaluate.earlier import reopen
 from harness.compute.evaluate.judge import Judge
 from harness.config.evaluation import EvaluationSpec
 from harness.config.judge import JudgeSpec
@@ -54,7 +55,7 @@ def answered(work: CellWork) -> list[dict[str, Any]]:
 
 def judge_cell(work: CellWork) -> str:
     if not work.paths.partial().is_file():
-        work._reopen()
+        reopen(work.paths, work.cell.repeats)
     work.generate(None)  # no server of the candidate's is needed
     return work.grade()
 
