@@ -40,8 +40,8 @@ class GraderKind:
     """Graded rows have `predicted_answer`: there are no_answer and majority@k."""
     shown: tuple[str, ...] | None = None
     """Fields that `grade` writes beside each row; None: all of them."""
-    package: str = ""
-    """Distribution whose version decides grades."""
+    packages: tuple[str, ...] = ()
+    """Distributions whose versions decide grades."""
     runs_code: bool = False
     """Model-written code is executed to grade it: a sandbox, and expected outputs, are needed."""
     needs_punkt: bool = False
@@ -83,7 +83,7 @@ _CODE: dict[str, Any] = {
     "headline": "passing_plus_tests",
     "metrics": ("passing_base_tests", "passing_plus_tests"),
     "scores": {"passing_base_tests": "is_correct", "passing_plus_tests": "is_correct-plus"},
-    "package": "evalplus",
+    "packages": ("evalplus", "numpy"),
     "runs_code": True,
 }
 
@@ -100,7 +100,7 @@ GRADERS: dict[str, GraderKind] = {
             scores={"symbolic_correct": "symbolic_correct"},
             has_answers=True,
             shown=("predicted_answer", "symbolic_correct"),
-            package="math-verify",
+            packages=("math-verify", "latex2sympy2_extended", "antlr4-python3-runtime", "sympy"),
             for_own=True,
         ),
         GraderKind(
@@ -128,7 +128,7 @@ GRADERS: dict[str, GraderKind] = {
             problem=_instructions_problem,
             aggregation="instructions",
             shown=("strict_eval", "loose_eval"),
-            package="lm-eval",
+            packages=("lm-eval", "langdetect", "nltk"),
             needs_punkt=True,
             for_own=True,
         ),

@@ -12,7 +12,6 @@ from typing import Any
 from harness.benchmarks.items import Item
 from harness.benchmarks.registry import BENCHMARKS, Benchmark
 from harness.compute.evaluate import gates
-from harness.compute.evaluate.answers.generate import SEED_RULE
 from harness.compute.evaluate.earlier import reopen, set_aside
 from harness.compute.evaluate.evaluators.builtin import BuiltinEvaluator
 from harness.compute.evaluate.evaluators.evaluator import Evaluator, Outcome
@@ -113,8 +112,9 @@ class CellWork:
             "fingerprint": self.fingerprint,
             **self.evaluator.inputs(),
             "sampling": self.evaluation.sampling.model_dump(),
-            "engine": self.evaluation.server.engine,
-            "dtype": self.evaluation.server.dtype,
+            # Of a server that somebody else runs nothing is known, and nothing is said.
+            "engine": self.evaluation.server.engine if self.model else "",
+            "dtype": self.evaluation.server.dtype if self.model else "",
         }
 
     def is_done(self) -> bool:
@@ -164,7 +164,8 @@ class CellWork:
 
     def record(self, state: Any, reason: str = "", **facts: Any) -> None:
         """Write task.json."""
-        origin: dict[str, Any] = {} if state == "missing" else self.inputs() | self.server_facts
+        origin: dict[str, Any] = self.inputs() | self.server_facts
+        origin["concurrency"] = self.evaluation.concurrency  # batches change answers, a little
         if self.served_fingerprint not in ("", self.fingerprint):
             origin["served_fingerprint"] = self.served_fingerprint
         if self.template_sha256:
@@ -285,7 +286,7 @@ class CellWork:
         self._spend("idle", idle_seconds(task_seconds, task_spent, cells))
         seconds = self._all_seconds()
         spent = gpu_seconds(seconds, self.evaluation.server.gpu_count)
-        facts = {"seconds": seconds, "gpu_seconds": spent, "seed_rule": SEED_RULE}
+        facts = {"seconds": seconds, "gpu_seconds": spent}
         write_task(self.paths, record.model_copy(update={"facts": record.facts | facts}))
 
     def _say(self, state: str, found: gates.Verdict, outcome: Outcome) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import sys
 from collections.abc import Callable, Mapping
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -55,13 +54,12 @@ def _told_by_package(package: str, wrap: Callable[[list[str]], list[str]]) -> st
 
 
 def versions() -> dict[str, str]:
-    """Of this package, of Python, and of the client that asks."""
+    """Of this package and of Python."""
     import harness
 
     return {
         "harness": harness.__version__,
         "python": ".".join(map(str, sys.version_info[:3])),
-        "openai": metadata.version("openai"),
     }
 
 

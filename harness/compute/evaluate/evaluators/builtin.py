@@ -22,7 +22,7 @@ from harness.benchmarks.prepare import (
 )
 from harness.benchmarks.registry import Benchmark, Item
 from harness.compute.evaluate.answers.file import Answers, chunks
-from harness.compute.evaluate.answers.generate import Generation, generate
+from harness.compute.evaluate.answers.generate import SEED_RULE, Generation, generate
 from harness.compute.evaluate.evaluators.evaluator import Outcome
 from harness.compute.evaluate.gates import Tally
 from harness.compute.evaluate.graders import Grader, grader_of
@@ -124,7 +124,7 @@ class BuiltinEvaluator:
                 done += len(part)
                 if len(self.items) > len(part):
                     print(f"{self.benchmark.name}: {done} of {len(self.items)} graded", flush=True)
-        facts = {"versions": self._versions()}
+        facts = {"versions": self._versions(), "seed_rule": SEED_RULE}
         return Outcome(sums.metrics(), tallies, warnings=self._warnings(), facts=facts)
 
     def _warnings(self) -> list[str]:
@@ -141,8 +141,9 @@ class BuiltinEvaluator:
         }
 
     def _versions(self) -> dict[str, str]:
-        package = self.benchmark.kind.package if self.benchmark.kind else ""
-        return {package: metadata.version(package)} if package else {}
+        """Of the client that asks, and of what decides the grades."""
+        packages = self.benchmark.kind.packages if self.benchmark.kind else ()
+        return {name: metadata.version(name) for name in ("openai", *packages)}
 
 
 def _graded(

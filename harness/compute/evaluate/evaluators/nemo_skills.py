@@ -180,7 +180,7 @@ def evaluate(
     environ |= {KEY_VARIABLE: server.api_key}
     log, hidden, limit = folder / "ns.log", [server.api_key], options.timeout_hours * 3600
     run_program(wrap(argv), environ, log, limit_s=limit, server=server, hidden=hidden)
-    expected = _expected(benchmark, options, wrap)
+    in_data = expected = _expected(benchmark, options, wrap)
     if expected is not None and evaluation.max_items is not None:
         expected = min(expected, evaluation.max_items)
     files = output_files(folder, benchmark, repeats, evaluation.sampling.seed)
@@ -188,7 +188,7 @@ def evaluate(
     if not (folder / "eval-results" / benchmark / "metrics.json").is_file():
         run_program(wrap(summarize_command(folder)), environ, log, limit_s=limit, hidden=hidden)
     items = len(samples[0])
-    facts = {"command": shlex.join(argv), "items_in_data": expected}
+    facts = {"command": shlex.join(argv), "items_in_data": in_data, "versions": _versions(wrap)}
     return ProgramResult(read_results(folder, benchmark, items), _as_ours(samples), items, facts)
 
 
@@ -222,6 +222,26 @@ def _expected(
     except CommandError:
         return None
     return count_items(Path(done.strip().splitlines()[-1]).parent / "dataset", benchmark, split)
+
+
+_TELL_VERSIONS = """
+import importlib.metadata as m, json
+d = m.distribution("nemo-skills")
+told = json.loads(d.read_text("direct_url.json") or "{}").get("vcs_info", {}).get("commit_id")
+print(json.dumps({"nemo-skills": d.version, **({"nemo-skills commit": told} if told else {})}))
+"""
+
+
+def _versions(wrap: Callable[[list[str]], list[str]]) -> dict[str, str]:
+    """Of the installed nemo_skills, and the commit that it was installed from; empty if unknown.
+
+    Snapshots of one version grade differently.
+    """
+    try:
+        told = json.loads(call(wrap(["python", "-c", _TELL_VERSIONS])).splitlines()[-1])
+    except (CommandError, ValueError, IndexError):
+        return {}
+    return told if isinstance(told, dict) else {}
 
 
 def _as_ours(samples: list[list[dict[str, Any]]]) -> list[list[dict[str, Any]]]:

@@ -14,22 +14,10 @@ from harness.config.evaluation import EvaluationSpec, Sampling
 from harness.errors import EvaluationError
 from tests.compute.evaluate.chat_server import chat_server
 
+from .others import lm_eval_tasks
+
 pytest.importorskip("lm_eval", reason="needs the extra `eval`")
 pytest.importorskip("tenacity", reason="needs the extra `eval` (lm-eval[api])")
-
-TASK = """\
-task: sums
-dataset_path: json
-dataset_kwargs: {{data_files: {{test: {data}}}}}
-test_split: test
-output_type: generate_until
-doc_to_text: "{{{{question}}}}"
-doc_to_target: "{{{{answer}}}}"
-generation_kwargs: {{until: ["</s>"]}}
-metric_list: [{{metric: exact_match, aggregation: mean, higher_is_better: true}}]
-filter_list:
-  - {{name: number, filter: [{{function: regex, regex_pattern: "is (\\\\d+)"}}, {{function: take_first}}]}}
-"""
 
 
 @pytest.fixture
@@ -37,13 +25,7 @@ def tasks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A task of our own on four items, without any network."""
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
-    rows = [{"question": f"{i} + 1?", "answer": str(i + 1)} for i in range(4)]
-    data = tmp_path / "sums.jsonl"
-    data.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    folder = tmp_path / "tasks"
-    folder.mkdir()
-    (folder / "sums.yaml").write_text(TASK.format(data=data))
-    return folder
+    return lm_eval_tasks(tmp_path)
 
 
 @pytest.mark.long
