@@ -39,8 +39,9 @@ class EngineKind:
     """Refuses a request that would not fit the context; else it goes on beyond the limit."""
     samples_by_config: bool = False
     """Samples only where the request's own generation_config says so, whatever its temperature."""
-    ns_server_type: str = "vllm"
-    """What `ns eval --server_type` calls it; an OpenAI-compatible one passes for vllm."""
+    ns_server_type: str = ""
+    """What `ns eval --server_type` calls it; empty: it refuses the fields that ns sends (min_p,
+    repetition_penalty, spaces_between_special_tokens), and ns would wait for it for ever."""
 
 
 ENGINES: dict[str, EngineKind] = {
@@ -54,6 +55,7 @@ ENGINES: dict[str, EngineKind] = {
             port=12738,
             package="vllm",
             version_path="/version",  # vLLM 0.32
+            ns_server_type="vllm",
         ),
         EngineKind(
             name="sglang",

@@ -26,8 +26,8 @@ def test_other_programs_go_from_the_spec_to_the_table(tmp_path: Path, slurm: Pri
     (tmp_path / "site.yaml").write_text(yaml.safe_dump(site))
     path = cluster.spec(list(others.BENCHMARKS), max_steps=1)
     spec = yaml.safe_load(path.read_text())
-    # A model of random weights knows no sums.
-    spec["evaluation"] |= {**others.evaluation(tmp_path), "gates": {"zero": "warn"}}
+    spec["evaluation"] |= others.evaluation(tmp_path)
+    spec["evaluation"]["server"] |= {"engine": "vllm", "tensor_parallel": 1}
     path.write_text(yaml.safe_dump(spec))
 
     checked = cluster.harness("check", str(path))
@@ -41,8 +41,9 @@ def test_other_programs_go_from_the_spec_to_the_table(tmp_path: Path, slurm: Pri
     assert row["checkpoint"] == "checkpoint-1"
     assert row["nemo-skills.sums/pass@1/num_entries"] == "3"
     assert row["lm-eval.sums/pass@1[number]/num_entries"] == "3"
+    assert row["lm-eval.sums/pass@1[number]/exact_match"] == "100.0"
     for name in others.BENCHMARKS:
         record = json.loads((run / "eval" / "checkpoint-1" / name / "task.json").read_text())
-        assert (record["state"], record["facts"]["engine"]) == ("ok", "transformers")
+        assert (record["state"], record["facts"]["engine"]) == ("ok", "vllm")
     ns = json.loads((run / "eval" / "checkpoint-1" / "nemo-skills.sums" / "task.json").read_text())
     assert ns["facts"]["items_in_data"] == 4  # of which three were asked

@@ -37,7 +37,7 @@ def check_serving(
     """Findings about `evaluation.server`; `model` is the folder that training starts from, whose
     sizes its checkpoints will have (None: not on this machine)."""
     server, place = evaluation.server, "evaluation.server"
-    findings = check_gpus(server, scheduler, place)
+    findings = check_gpus(server, scheduler, place) + _check_programs(evaluation)
     limit = None
     if model is not None and (model / "config.json").is_file():
         findings += check_sizes(model, server, place)
@@ -167,6 +167,18 @@ def _indivisible(config: dict[str, object], size: int) -> str:
     if isinstance(vocab, int) and -(-vocab // _VOCAB_PADDING) * _VOCAB_PADDING % size:
         return f"the vocabulary of {vocab}, padded to {_VOCAB_PADDING}, is not divisible by {size}"
     return ""
+
+
+def _check_programs(evaluation: EvaluationSpec) -> list[Finding]:
+    """Other programs that cannot ask the engine."""
+    engine = evaluation.server.kind
+    runs = [parse(word, "evaluation.benchmarks").benchmark for word in evaluation.benchmarks]
+    asked = [run.name for run in runs if run.backend == "nemo-skills"]
+    if not asked or engine.ns_server_type:
+        return []
+    others = " or ".join(name for name, kind in ENGINES.items() if kind.ns_server_type)
+    text = f"{', '.join(asked)}: {engine.name} refuses fields that `ns` sends with each request"
+    return [error("evaluation.server.engine", text, f"engine: {others}")]
 
 
 def _check_room(evaluation: EvaluationSpec, site: Site, context: int | None) -> list[Finding]:

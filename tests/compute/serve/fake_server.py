@@ -47,6 +47,14 @@ def daemon() -> None:
         time.sleep(3600)
 
 
+def answer(messages: list[dict[str, Any]]) -> str:
+    """What it says; with the option `sums` the right answer to `4 + 1?`, and to 3 never."""
+    word = str(messages[-1]["content"]).partition(" ")[0]
+    if OPTIONS.get("sums") and word.isdigit():
+        return f"It is {int(word) + 1}" if word != "3" else "None"
+    return f"hello to {messages}"
+
+
 class Handler(BaseHTTPRequestHandler):
     def log_message(self, format: str, *args: Any) -> None:
         print(format % args, flush=True)
@@ -54,6 +62,7 @@ class Handler(BaseHTTPRequestHandler):
     def reply(self, code: int, body: Any) -> None:
         data = json.dumps(body).encode()
         self.send_response(code)
+        self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
         self.wfile.write(data)
@@ -87,7 +96,7 @@ class Handler(BaseHTTPRequestHandler):
             code = 500 if sick else OPTIONS.get("completion", 200)
             time.sleep(OPTIONS.get("slow", 0))
             asked = json.loads(body)
-            message = {"role": "assistant", "content": f"hello to {asked['messages']}"}
+            message = {"role": "assistant", "content": answer(asked["messages"])}
             self.reply(
                 code,
                 {

@@ -16,7 +16,6 @@ from harness.preflight.evaluation.serving import (
     check_gpus,
     check_serve,
     check_served_folder,
-    check_serving,
     check_sizes,
 )
 from harness.preflight.findings import Finding
@@ -129,6 +128,21 @@ def test_answers_as_long_as_the_context_leave_no_room(tmp_path: Path) -> None:
     (found,) = room(folder, 4096)
     assert "leave no room for a prompt in a context of 4096" in found.message
     assert room(folder, 4096, engine="transformers")[0].level == "warning"
+
+
+@pytest.mark.parametrize(
+    ("engine", "refused"), [("vllm", False), ("sglang", False), ("transformers", True)]
+)
+def test_an_engine_that_ns_cannot_ask_is_refused(
+    tmp_path: Path, engine: str, refused: bool
+) -> None:
+    server = ServerSpec.model_validate({"engine": engine, "gpus": 8})
+    evaluation = EvaluationSpec(benchmarks=("nemo-skills.gsm8k", "lm-eval.x"), server=server)
+    found = check_serving(evaluation, Site(benchmarks_dir=str(tmp_path)), "slurm", None)
+    assert [f.level for f in found] == ["error"] * refused
+    if refused:
+        assert "nemo-skills.gsm8k: transformers refuses fields" in found[0].message
+        assert found[0].cure == "engine: vllm or sglang"
 
 
 def test_a_server_without_a_key_stays_on_loopback(tmp_path: Path) -> None:

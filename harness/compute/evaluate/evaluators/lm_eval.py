@@ -175,6 +175,7 @@ def evaluate(
     # lm-eval takes the key from here, and no argument shows it.
     environ = {**os.environ, "OPENAI_API_KEY": server.api_key}
     run_program(
+        "lm-eval",
         wrap(argv),
         environ,
         folder / "lm-eval.log",

@@ -46,7 +46,8 @@ def eval_command(
         f"--output_dir={folder}",
         f"--benchmarks={benchmark}:{repeats}" if repeats > 1 else f"--benchmarks={benchmark}",
         f"--model={model}",
-        f"--server_type={ENGINES[engine].ns_server_type}",
+        # A server elsewhere that speaks OpenAI's protocol passes for vllm.
+        f"--server_type={ENGINES[engine].ns_server_type or 'vllm'}",
         f"--server_address={address}",
         f"--starting_seed={sampling.seed}",
     ]  # fmt: skip
@@ -179,14 +180,16 @@ def evaluate(
     environ = {k: v for k, v in os.environ.items() if k != "NEMO_SKILLS_CONFIG"}
     environ |= {KEY_VARIABLE: server.api_key}
     log, hidden, limit = folder / "ns.log", [server.api_key], options.timeout_hours * 3600
-    run_program(wrap(argv), environ, log, limit_s=limit, server=server, hidden=hidden)
+    run_program("ns", wrap(argv), environ, log, limit_s=limit, server=server, hidden=hidden)
     in_data = expected = _expected(benchmark, options, wrap)
     if expected is not None and evaluation.max_items is not None:
         expected = min(expected, evaluation.max_items)
     files = output_files(folder, benchmark, repeats, evaluation.sampling.seed)
     samples = read_answers(files, expected)
     if not (folder / "eval-results" / benchmark / "metrics.json").is_file():
-        run_program(wrap(summarize_command(folder)), environ, log, limit_s=limit, hidden=hidden)
+        run_program(
+            "ns", wrap(summarize_command(folder)), environ, log, limit_s=limit, hidden=hidden
+        )
     items = len(samples[0])
     facts = {"command": shlex.join(argv), "items_in_data": in_data, "versions": _versions(wrap)}
     return ProgramResult(read_results(folder, benchmark, items), _as_ours(samples), items, facts)
@@ -198,7 +201,11 @@ def prepare_data(benchmark: str, folder: Path, wrap: Callable[[list[str]], list[
     Raises EvaluationError when ns fails, or ends well without having written the data.
     """
     run_program(
-        wrap(prepare_command(benchmark)), os.environ, folder / f"ns-{benchmark}.log", limit_s=7200
+        "ns",
+        wrap(prepare_command(benchmark)),
+        os.environ,
+        folder / f"ns-{benchmark}.log",
+        limit_s=7200,
     )
     count = _expected(benchmark, NemoSkillsSpec(), wrap)
     if not count:

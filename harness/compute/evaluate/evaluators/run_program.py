@@ -35,6 +35,7 @@ _PROGRESS_S = 60.0
 
 
 def run_program(
+    name: str,
     argv: Sequence[str],
     environ: Mapping[str, str],
     log: Path,
@@ -43,7 +44,8 @@ def run_program(
     server: RunningServer | None = None,
     hidden: Sequence[str] = (),
 ) -> None:
-    """Run a program to its end; its output goes to `log`, without the texts in `hidden`.
+    """Run a program, called `name` in messages, to its end; its output goes to `log`, without the
+    texts in `hidden`.
 
     Whatever it started ends with it, also when this process is killed. Raises EvaluationError,
     with the end of the log, when it fails or takes longer than `limit_s` seconds; ServerError as
@@ -52,7 +54,7 @@ def run_program(
     process = SupervisedProcess(
         argv, environ, log, marker=secrets.token_hex(8), secrets=list(hidden), grace_s=5.0
     )
-    name, began = Path(argv[0]).name, time.monotonic()
+    began = time.monotonic()
     said = began
     try:
         while process.alive():
@@ -72,4 +74,8 @@ def run_program(
 
 
 def _failure(reason: str, process: SupervisedProcess) -> EvaluationError:
-    return EvaluationError(f"{reason}; log: {process.log_path}; its last lines:\n{process.tail()}")
+    """The first line alone says what is known; what the program wrote last follows."""
+    lines = [line.strip() for line in process.tail().splitlines() if line.strip()]
+    before = ["its last lines:", *(f"  {line}" for line in lines)] if len(lines) > 1 else []
+    first = f"{reason}: {lines[-1]}; log: {process.log_path}"
+    return EvaluationError("\n".join([first, *before]))

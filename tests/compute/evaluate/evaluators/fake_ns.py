@@ -52,8 +52,8 @@ def answer_file(items: list[dict[str, Any]], path: Path) -> list[dict[str, Any]]
         text = choice["message"]["content"]
         rows.append({
             **item, "num_generated_tokens": 3, "finish_reason": choice.get("finish_reason", "stop"),
-            "generation": text, "predicted_answer": text,
-            "symbolic_correct": text == str(item["expected_answer"]),
+            "generation": text, "predicted_answer": text.split()[-1],
+            "symbolic_correct": text.split()[-1] == str(item["expected_answer"]),
         })  # fmt: skip
     if MODE == "short":
         rows = rows[:-1]

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 FAKE_NS = Path(__file__).with_name("fake_ns.py")
+FAKE_VLLM = Path(__file__).parents[2] / "serve" / "fake_server.py"
 BENCHMARKS = ("nemo-skills.sums", "lm-eval.sums")
 TASK = """\
 task: sums
@@ -57,11 +58,18 @@ def evaluation(folder: Path) -> dict[str, Any]:
 
 
 def environments(folder: Path) -> dict[str, Any]:
-    """The site's roles: `ns` in an environment of its own, lm-eval in this Python's."""
+    """The site's roles: `ns` in an environment of its own, lm-eval in this Python's.
+
+    And a `vllm` that adds one, in the place of the real one (compute/serve/fake_server.py).
+    """
     programs = folder / "ns environment"
     programs.mkdir()
     (programs / "ns").write_text(f'#!/bin/sh\nexec {sys.executable} {FAKE_NS} "$@"\n')
     (programs / "ns").chmod(0o755)
+    vllm = f"""exec {sys.executable} {FAKE_VLLM} '{{"sums": true}}' vllm "$@"\n"""
+    (programs / "vllm").write_text(f"#!/bin/sh\n{vllm}")
+    (programs / "vllm").chmod(0o755)
     offline = {"HF_HUB_OFFLINE": "1", "HF_HOME": str(folder / "hf")}
     path = f"export PATH={shlex.quote(f'{programs}:{Path(sys.executable).parent}')}:$PATH"
-    return {"nemo-skills": {"activate": [path]}, "lm-eval": {"variables": offline}}
+    activated = {"activate": [path]}
+    return {"nemo-skills": activated, "vllm": activated, "lm-eval": {"variables": offline}}

@@ -24,7 +24,7 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def run(log: Path, code: str, **options: Any) -> None:
     options = {"limit_s": 30.0, **options}
-    run_program([sys.executable, "-c", code], dict(os.environ), log, **options)
+    run_program("prog", [sys.executable, "-c", code], dict(os.environ), log, **options)
 
 
 def test_its_output_is_in_the_log_without_what_must_not_be_seen(tmp_path: Path) -> None:
@@ -38,11 +38,17 @@ def test_a_failure_has_its_code_its_log_and_its_last_words(tmp_path: Path) -> No
     log = tmp_path / "program.log"
     with pytest.raises(EvaluationError) as caught:
         run(log, "import sys; print('starting'); sys.exit('no such benchmark: sums')")
-    name = Path(sys.executable).name
     assert str(caught.value) == (
-        f"{name} ended with exit code 1; log: {log}; its last lines:\n"
-        "starting\nno such benchmark: sums"
+        f"prog ended with exit code 1: no such benchmark: sums; log: {log}\n"
+        "its last lines:\n  starting\n  no such benchmark: sums"
     )
+
+
+def test_a_failure_without_a_word_says_so(tmp_path: Path) -> None:
+    log = tmp_path / "program.log"
+    with pytest.raises(EvaluationError) as caught:
+        run(log, "raise SystemExit(3)")
+    assert str(caught.value) == f"prog ended with exit code 3: (the log is empty); log: {log}"
 
 
 def test_an_earlier_run_s_words_are_kept_but_not_told_as_this_one_s(tmp_path: Path) -> None:
@@ -63,7 +69,9 @@ def test_too_long_it_is_ended_with_what_it_started(tmp_path: Path) -> None:
         f"pathlib.Path({str(note)!r}).write_text(str(child.pid)); print('waiting'); time.sleep(60)"
     )
     began = time.monotonic()
-    with pytest.raises(EvaluationError, match=r"was still running after 1 s; log: .*program.log"):
+    with pytest.raises(
+        EvaluationError, match=r"was still running after 1 s: waiting; log: .*program.log"
+    ):
         run(tmp_path / "program.log", code, limit_s=0.7)
     assert time.monotonic() - began < 10
     assert not psutil.pid_exists(int(note.read_text()))
@@ -96,5 +104,4 @@ def test_now_and_then_a_line_says_that_it_runs_and_what_it_said_last(
 ) -> None:
     monkeypatch.setattr(module, "_PROGRESS_S", 0.1)
     run(tmp_path / "program.log", "import time; print('40 of 80', flush=True); time.sleep(0.3)")
-    name = Path(sys.executable).name
-    assert f"{name}: running for 0 s; 40 of 80\n" in capsys.readouterr().out
+    assert "prog: running for 0 s; 40 of 80\n" in capsys.readouterr().out
