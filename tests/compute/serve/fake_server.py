@@ -49,7 +49,7 @@ def daemon() -> None:
 
 def answer(messages: list[dict[str, Any]]) -> str:
     """What it says; with the option `sums` the right answer to `4 + 1?`, and to 3 never."""
-    word = str(messages[-1]["content"]).partition(" ")[0]
+    word = str(messages[-1]["content"]).partition(" ")[0] if messages else ""
     if OPTIONS.get("sums") and word.isdigit():
         return f"It is {int(word) + 1}" if word != "3" else "None"
     return f"hello to {messages}"

@@ -15,6 +15,7 @@ from harness.config.site import Site
 from harness.preflight.evaluation.serving import (
     check_gpus,
     check_serve,
+    check_serving,
     check_served_folder,
     check_sizes,
 )
