@@ -15,8 +15,8 @@ from harness.config.site import Site
 from harness.preflight.evaluation.serving import (
     check_gpus,
     check_serve,
-    check_serving,
     check_served_folder,
+    check_serving,
     check_sizes,
 )
 from harness.preflight.findings import Finding
