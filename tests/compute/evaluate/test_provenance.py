@@ -98,7 +98,11 @@ def test_a_result_carries_its_origin(work: CellWork, tmp_path: Path) -> None:
     assert facts["sampling"]["seed"] == 0 and "1000003" in facts["seed_rule"]
     assert len(facts["prompts_sha256"]) == 64
     assert facts["template_sha256"] == "t"
-    assert {"harness", "python", "openai", "math-verify"} <= facts["versions"].keys()
+    assert facts["versions"].keys() == {
+        "harness", "python", "openai", "math-verify", "latex2sympy2_extended",
+        "antlr4-python3-runtime", "sympy",
+    }  # fmt: skip
+    assert facts["concurrency"] == mine.evaluation.concurrency
     gpus = facts["gpu_seconds"]["gpus"]
     assert facts["gpu_seconds"]["idle"] == 60.0 * gpus
 

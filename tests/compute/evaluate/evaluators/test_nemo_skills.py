@@ -75,6 +75,28 @@ def test_a_benchmark_is_asked_through_our_server_and_comes_back_in_the_schema(
     assert server.api_key not in everything + found.facts["command"]
 
 
+@pytest.mark.parametrize("commit", ["0b012df", None])
+def test_the_installed_version_and_its_commit_are_told(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, commit: str | None
+) -> None:
+    info = tmp_path / "nemo_skills-0.7.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: nemo_skills\nVersion: 0.7.0\n")
+    if commit:
+        told = {"url": "u", "vcs_info": {"vcs": "git", "commit_id": commit}}
+        (info / "direct_url.json").write_text(json.dumps(told))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    found, _ = run(data, tmp_path / "out")
+    assert found.facts["versions"] == {
+        "nemo-skills": "0.7.0", **({"nemo-skills commit": commit} if commit else {})
+    }  # fmt: skip
+    assert found.facts["items_in_data"] == ITEMS
+
+
+def test_an_unknown_version_is_not_made_up(data: Path, tmp_path: Path) -> None:
+    assert run(data, tmp_path / "out")[0].facts["versions"] == {}
+
+
 def test_repeats_are_files_of_their_own_and_what_is_done_is_not_asked_again(
     data: Path, tmp_path: Path
 ) -> None:
