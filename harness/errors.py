@@ -97,5 +97,25 @@ def located(place: object, what: str, cure: str = "") -> str:
 
 def nearest(word: str, known: Iterable[str]) -> str:
     """`; did you mean 'x'?` for the closest known words, or an empty string."""
-    matches = get_close_matches(word, list(known), n=2, cutoff=0.6)
-    return f"; did you mean {' or '.join(repr(m) for m in matches)}?" if matches else ""
+    folded = {name.casefold(): name for name in known}
+    matches = get_close_matches(word[:_LONG].casefold(), list(folded), n=2, cutoff=0.6)
+    shown = " or ".join(repr(folded[match]) for match in matches)
+    return f"; did you mean {shown}?" if matches else ""
+
+
+_LONG = 200
+"""Characters of a word that are compared: nobody's name is longer."""
+
+
+def printable(text: str, limit: int = _LONG) -> str:
+    """A user's word on one line, its control characters as Python writes them, and not for ever."""
+    shown = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text[: limit + 1])
+    return shown if len(text) <= limit else f"{shown[:limit]}…"
+
+
+def reason(error: Exception) -> str:
+    """Why a file could not be read or written, without the name that the message has already."""
+    if isinstance(error, UnicodeDecodeError):
+        return f"it is not UTF-8 text (byte {error.start + 1})"
+    told = error.strerror if isinstance(error, OSError) else None
+    return told or str(error)

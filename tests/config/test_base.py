@@ -48,7 +48,7 @@ def test_a_copy_with_another_value_does_not_keep_the_old_look_up() -> None:
 def test_a_word_is_one_of_the_names_and_all_of_them_are_shown() -> None:
     assert WORD.validate_python("it's") == "it's"
     for wrong in ("A", "", " a", None, 1, ["a"]):
-        with pytest.raises(ValidationError, match="Input should be 'a', 'b' or \"it's\""):
+        with pytest.raises(ValidationError, match="'a', 'b' or \"it's\" is expected"):
             WORD.validate_python(wrong)
         assert WORD.validate_python("b") == "b"  # the names are not used up
 
