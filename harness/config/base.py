@@ -10,7 +10,7 @@ from typing import Annotated, Any, get_args, get_origin
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from typing_extensions import Self
 
-from harness.errors import nearest
+from harness.errors import nearest, printable
 
 
 class FieldError(ValueError):
@@ -99,6 +99,18 @@ def choice(names: Iterable[str], value: Any) -> str:
     return f"{shown} is expected{nearest(value, known) if isinstance(value, str) else ''}"
 
 
+def got(value: Any) -> str:
+    """` (got 'x')`: a boolean and null as YAML writes them, a list and a mapping without what they
+    hold."""
+    if value is None or isinstance(value, bool):
+        text = {None: "null", True: "true", False: "false"}[value]
+    elif isinstance(value, str | int | float):
+        text = printable(repr(value), 120)
+    else:
+        text = "a list" if isinstance(value, list | tuple) else "a mapping"
+    return f" (got {text})"
+
+
 def one_line(text: str) -> str:
     """The text itself. Raises ValueError where a character of it breaks a line or steers a terminal."""
     if any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in text):
@@ -111,8 +123,22 @@ def _not_blank(text: str) -> str:
         raise ValueError("it is empty; leave the line out, or say what is meant")
     if text != text.strip():
         raise ValueError("it begins or ends with a blank or a line break")
+    return text
+
+
+def path_problem(text: str) -> str:
+    """Why no file system takes a path (Linux: PATH_MAX, NAME_MAX); empty where one may."""
     if "\0" in text:
-        raise ValueError("no path and no name holds the character U+0000")
+        return "no path holds the character U+0000"
+    encoded = text.encode(errors="surrogateescape")
+    if len(encoded) > 4000 or any(len(part) > 255 for part in encoded.split(b"/")):
+        return "no file system takes so long a name"
+    return ""
+
+
+def _possible_path(text: str) -> str:
+    if problem := path_problem(text):
+        raise ValueError(problem)
     return text
 
 
@@ -120,7 +146,7 @@ Line = Annotated[str, AfterValidator(one_line)]
 """One line, which may be empty."""
 Word = Annotated[Line, AfterValidator(_not_blank)]
 """A name, an id: one line with something in it and no blanks around it."""
-Location = Annotated[str, AfterValidator(_not_blank)]
+Location = Annotated[str, AfterValidator(_not_blank), AfterValidator(_possible_path)]
 """A path, which may hold anything that a file system takes, but no blanks around it."""
 Scalar = str | int | float | bool
 

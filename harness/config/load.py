@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from harness.config.base import path_problem
 from harness.config.evaluate import EvalSpec
 from harness.config.reading.source import Key, Source, parse_value, read_source
 from harness.config.reading.words import messages
@@ -144,4 +145,6 @@ def expand(text: str, where: str) -> Path:
         raise UserError.at(
             where, f"{text}: there is no such user", "For a folder of that name: ./~…"
         )
+    if problem := path_problem(expanded):
+        raise UserError.at(where, f"{printable(text)}: {problem}")
     return Path(os.path.abspath(expanded))

@@ -150,7 +150,8 @@ class Site(Frozen):
             if source is control:
                 given.pop("time_limit", None)
             extra = {**merged.get("extra", {}), **given.pop("extra", {})}  # type: ignore[dict-item]
-            merged.update(given)
+            # null takes a site's option back, but what a job cannot do without keeps its default.
+            merged |= {k: _DEFAULTS[kind].get(k) if v is None else v for k, v in given.items()}
             merged["extra"] = extra
         return SlurmOptions.model_validate(merged)
 

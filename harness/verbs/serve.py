@@ -76,7 +76,7 @@ def serve(
 
 def _pairs(words: list[str], option: str, *, bare: bool = False) -> dict[str, Any]:
     """NAME=VALUE words; a bare NAME is true where that is allowed. Raises UserError."""
-    from harness.config.load import parse_value
+    from harness.config.reading.source import parse_value
 
     found: dict[str, Any] = {}
     for word in words:

@@ -8,11 +8,10 @@ from typing import Any, get_args
 
 from pydantic import BaseModel
 
-from harness.config.base import FieldError, choice
+from harness.config.base import FieldError, choice, got
 from harness.config.reading.source import Key, Source, dotted
 from harness.errors import nearest
 
-_SHOWN = 120
 _KINDS = {
     "string_type": "text",
     "string_sub_type": "text",
@@ -63,7 +62,8 @@ def messages(
 
 def _is_choice(items: Sequence[Any]) -> bool:
     """Whether they say that a value is none of several kinds, not that it is wrong as a whole."""
-    return all(item["type"] in _KINDS or item["type"] == "literal_error" for item in items)
+    kinds = (*_KINDS, "literal_error", "too_short")  # a list is short of its wrong items
+    return all(item["type"] in kinds for item in items)
 
 
 def _message(
@@ -79,9 +79,9 @@ def _message(
         return f"{_where(source, _written(source, (*key, *own.key)))}{own}{also}"
     value = items[0].get("input")
     if own is not None:
-        shown = "" if isinstance(value, list | tuple | dict) else _shown(value)
+        shown = "" if isinstance(value, list | tuple | dict) else got(value)
         return f"{where}{own}{shown}"
-    return f"{where}{_expectation(items, value)}{_shown(value)}"
+    return f"{where}{_expectation(items, value)}{got(value)}"
 
 
 def _first(items: Sequence[Any]) -> tuple[str, Exception | None]:
@@ -127,17 +127,6 @@ def _expectation(items: Sequence[Any], value: Any) -> str:
     listed = [*map(repr, dict.fromkeys(names)), *kinds]
     hint = nearest(value, names) if isinstance(value, str) else ""
     return f"{', '.join(listed[:-1])}{' or ' if listed[1:] else ''}{listed[-1]} is expected{hint}"
-
-
-def _shown(value: Any) -> str:
-    """` (got 'x')`, a boolean and null as YAML writes them."""
-    if value is None or isinstance(value, bool):
-        text = {None: "null", True: "true", False: "false"}[value]
-    elif isinstance(value, str | int | float):
-        text = repr(value)
-    else:
-        text = "a mapping" if isinstance(value, dict | BaseModel) else "a list"
-    return f" (got {text if len(text) <= _SHOWN else text[:_SHOWN] + '…'})"
 
 
 def _real_key(data: Any, item: Any) -> Key:

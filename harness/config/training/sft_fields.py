@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from harness.config.base import choice
+from harness.config.base import choice, got
 
 SFT_FIELDS = frozenset(
     """
@@ -126,11 +126,11 @@ CHOICES = {
 def kind_problem(name: str, value: Any) -> str:
     """What is wrong with the value of a field of SFTConfig; empty where that cannot be told here."""
     if name in CHOICES:
-        return "" if value in CHOICES[name] else choice(CHOICES[name], value)
+        return "" if value in CHOICES[name] else choice(CHOICES[name], value) + got(value)
     if name not in KIND_OF:
         return ""
     kind, may_be_null = KIND_OF[name]
     if value is None:
-        return "" if may_be_null else f"{kind} is expected (got null)"
+        return "" if may_be_null else f"{kind} is expected{got(value)}"
     right = isinstance(value, _PYTHON[kind]) and isinstance(value, bool) == (bool in _PYTHON[kind])
-    return "" if right else f"{kind} is expected (got {value!r})"
+    return "" if right else f"{kind} is expected{got(value)}"
