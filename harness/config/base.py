@@ -158,8 +158,13 @@ Minutes = Annotated[float, Field(gt=0, le=525_600)]
 _SLURM_TIME = re.compile(r"(?:([0-9]{1,9})-)?([0-9]{1,9})(?::([0-9]{2}))?(?::([0-9]{2}))?")
 
 
-def _as_text(value: Any) -> Any:
-    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+_NO_TIME = "a Slurm time is expected, such as 24:00:00, 2-12:00:00 or 90 (minutes)"
+
+
+def _as_text(value: Any) -> str:
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        raise ValueError(_NO_TIME)
+    return str(value)
 
 
 def _check_time(text: str) -> str:
@@ -175,7 +180,7 @@ def minutes(time_limit: str) -> int:
     """
     match = _SLURM_TIME.fullmatch(time_limit)
     if not match:
-        raise ValueError("a Slurm time is expected, such as 24:00:00, 2-12:00:00 or 90 (minutes)")
+        raise ValueError(_NO_TIME)
     days, *rest = match.groups()
     first, second, third = (int(part) if part else 0 for part in rest)
     if days is not None:

@@ -63,7 +63,14 @@ class EvaluationSpec(Frozen):
     @field_validator("benchmarks")
     @classmethod
     def _each_once(cls, benchmarks: tuple[str, ...]) -> tuple[str, ...]:
-        twice = sorted({name for name in benchmarks if benchmarks.count(name) > 1})
+        words: dict[str, list[str]] = {}
+        for word in benchmarks:
+            words.setdefault(word.partition(":")[0], []).append(word)
+        twice = [
+            each[0] if len(set(each)) == 1 else f"{name} ({', '.join(each)})"
+            for name, each in sorted(words.items())
+            if len(each) > 1
+        ]
         if twice:
             raise ValueError(f"named twice: {', '.join(twice)}")
         return benchmarks

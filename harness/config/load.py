@@ -25,12 +25,17 @@ PROJECT_ROOT = Path(__file__).resolve().parents[2]
 
 def load_spec(path: Path, overrides: Sequence[str] = ()) -> Spec:
     """The experiment in a YAML file. Raises UserError."""
+    return read_spec(path, overrides)[0]
+
+
+def read_spec(path: Path, overrides: Sequence[str] = ()) -> tuple[Spec, Source]:
+    """The experiment in a YAML file, and where each of its fields stands. Raises UserError."""
     source = read_source(path)
     if "name" not in source.data:
         source.data["name"] = path.stem
         source.places["name",] = f"{path}: without `name:` the file's own name counts"
     _override(source, overrides)
-    return _validate(Spec, source)
+    return _validate(Spec, source), source
 
 
 def load_site(path: Path | None, overrides: Sequence[str] = ()) -> Site:
@@ -55,6 +60,11 @@ def load_run_spec(path: Path) -> Spec | EvalSpec | ServeSpec:
     if "served_name" in source.data:
         return _validate(ServeSpec, source)
     return _validate(EvalSpec, source)
+
+
+def build(model: type[Model], data: dict[str, Any], options: Mapping[Key, str]) -> Model:
+    """Of the command line; `options` say which option a field comes from. Raises UserError."""
+    return _validate(model, Source("command line", data, dict(options)))
 
 
 def build_eval(
@@ -112,7 +122,7 @@ def _override(
         place = f"{option} {printable(text.removeprefix(below))}"
         key = tuple(dotted.split("."))
         if not equals or not all(key):
-            form = "FIELD=VALUE" if below or option == "--set-site" else "SECTION.FIELD=VALUE"
+            form = "FIELD=VALUE" if below else "SECTION.FIELD=VALUE"
             raise UserError.at(place, f"{form} is expected")
         target = source.data
         for part in key[:-1]:

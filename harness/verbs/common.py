@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,9 @@ from harness.errors import UserError
 from harness.verbs.screen import count_levels, print_dry_run, print_table
 
 if TYPE_CHECKING:
+    from harness.config.reading.source import Source
     from harness.config.site import Site
+    from harness.config.spec import Spec
     from harness.preflight.findings import Finding
     from harness.scheduling.stage import Staged
 
@@ -31,6 +34,25 @@ def load_site(site: str | None, overrides: list[str] | None) -> Site:
     resolved = resolve_site(load(find_site(site), overrides or ()))
     register_prepared(Path(resolved.benchmarks_dir))
     return resolved
+
+
+def known_benchmarks(spec: Spec, source: Source) -> None:
+    """Raise UserError, with file and line, for a benchmark that nobody knows."""
+    from harness.benchmarks.registry import parse
+
+    for number, word in enumerate(spec.evaluation.benchmarks if spec.evaluation else ()):
+        key = ("evaluation", "benchmarks", number)
+        parse(word, f"{source.place(key)}: evaluation.benchmarks")
+
+
+@contextmanager
+def at_their_lines(source: Source) -> Iterator[None]:
+    """A UserError about a field of the spec is told with the field's file and line."""
+    try:
+        yield
+    except UserError as error:
+        line = source.line(str(error).partition(": ")[0])
+        raise UserError(f"{line}: {error}" if line else str(error)) from None
 
 
 def runs_dir_of(site: str | None, overrides: list[str] | None) -> Path:

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.errors import HarnessError, UserError
-from harness.verbs.common import approve, follow_run, load_site, runs_dir_of, say
+from harness.verbs.common import (
+    approve,
+    at_their_lines,
+    follow_run,
+    known_benchmarks,
+    load_site,
+    runs_dir_of,
+    say,
+)
 from harness.verbs.options import AsJson, Poll, RunWord, Set, SetSite, SiteFile, SpecFile, Wait
 from harness.verbs.screen import count_levels, print_status, status_json
 
@@ -174,18 +182,27 @@ def _stage(
     no_check: bool = False,
 ) -> tuple[Staged, tuple[Finding, ...]]:
     """Check, plan and render; with `no_check` only what the plan cannot do without."""
-    from harness.config.load import find_spec, load_spec
+    from harness.config.load import find_spec, read_spec
     from harness.preflight.check import check, resolve_spec, unchecked
     from harness.preflight.cluster.slurm import check_slurm
     from harness.scheduling.stage import choose_scheduler, stage
 
-    spec = resolve_spec(load_spec(find_spec(word), overrides or ()))
+    given, source = read_spec(find_spec(word), overrides or ())
     resolved = load_site(site, site_overrides)
-    scheduler = choose_scheduler(resolved)
-    checked = unchecked(spec) if no_check else check(spec, resolved, scheduler, say)
-    try:
-        staged = stage(checked.spec, resolved, scheduler, checked.rows)
-    except UserError as error:
-        # Without a readable dataset there may be no plan: then its finding says more.
-        raise UserError("\n".join([*map(str, checked.errors), str(error)])) from None
-    return staged, checked.findings if no_check else (*checked.findings, *check_slurm(staged))
+    known_benchmarks(given, source)
+    with at_their_lines(source):
+        spec = resolve_spec(given)
+        scheduler = choose_scheduler(resolved)
+        checked = unchecked(spec) if no_check else check(spec, resolved, scheduler, say)
+        found = tuple(
+            f.model_copy(update={"line": source.line(f.place)}) if f.level == "error" else f
+            for f in checked.findings
+        )
+        try:
+            staged = stage(checked.spec, resolved, scheduler, checked.rows)
+        except UserError as error:
+            # Without a readable dataset there may be no plan: then its finding says more.
+            errors = [str(f) for f in found if f.level == "error"]
+            told = "\n".join([*errors, f"error: {error}"])
+            raise UserError(told.removeprefix("error: ")) from None
+    return staged, found if no_check else (*found, *check_slurm(staged))

@@ -79,7 +79,7 @@ def test_a_time_is_kept_as_it_was_written_and_a_number_is_minutes() -> None:
     assert TIME.validate_python("2-12") == "2-12"
     assert TIME.validate_python(90) == "90"
     for wrong in (True, False, None, 1.5, [90]):
-        with pytest.raises(ValidationError, match="valid string"):
+        with pytest.raises(ValidationError, match="a Slurm time is expected"):
             TIME.validate_python(wrong)
 
 

@@ -66,6 +66,7 @@ def test_other_checkpoints_are_refused_with_the_words_that_may_stand_there(
         ("gsm8k", "a list is expected (got 'gsm8k')"),
         ("[gsm8k, mmlu, gsm8k, mmlu, ifeval]", "named twice: gsm8k, mmlu"),
         ("['gsm8k:4', 'gsm8k:4']", "named twice: gsm8k:4"),
+        ("[mmlu, gsm8k, 'gsm8k:4']", "named twice: gsm8k (gsm8k, gsm8k:4)"),
         ("null", "a list is expected (got null)"),
     ],
 )

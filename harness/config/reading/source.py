@@ -70,6 +70,12 @@ class Source:
             key = key[:-1]
         return self.places.get(key, self.name)
 
+    def line(self, place: str) -> str:
+        """`file:line` of a field as a message names it (`train.max_steps`); empty where it is not
+        given."""
+        key: Key = tuple(int(part) if part.isdecimal() else part for part in place.split("."))
+        return self.places.get(key, "")
+
 
 def read_source(path: Path) -> Source:
     """Parse one YAML file. Raises UserError for what cannot be read or is no mapping."""

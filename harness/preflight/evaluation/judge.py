@@ -67,9 +67,9 @@ def check_key(facts: RunReader, jobs: Iterable[PlannedJob]) -> None:
     judge = evaluation.judge if (evaluation := facts.evaluated.evaluation) else None
     if judge and any(job.judges for job in jobs):
         findings = _check_endpoint(judge, facts.site)
-        missing = [str(f) for f in findings if f.level == "error"]
+        missing = "\n".join(str(f) for f in findings if f.level == "error")
         if missing:
-            raise UserError("\n".join([*missing, "nothing was submitted"]))
+            raise UserError(f"{missing.removeprefix('error: ')}\nnothing was submitted")
 
 
 def _check_served(judge: JudgeSpec) -> list[Finding]:

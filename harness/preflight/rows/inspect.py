@@ -8,7 +8,8 @@ from typing import Any
 
 from harness.chats.dataset import SavedDataset
 from harness.config.base import Frozen
-from harness.config.load import PROJECT_ROOT
+from harness.config.load import PROJECT_ROOT, build, expand
+from harness.config.reading.source import Key
 from harness.config.training.train import TrainSpec
 from harness.errors import CommandError, UserError
 from harness.preflight.findings import Finding, note
@@ -62,20 +63,30 @@ class Inspection(Frozen):
     findings: tuple[Finding, ...] = ()
 
 
+_OPTIONS: dict[Key, str] = {
+    ("model_name",): "--model",
+    ("dataset_name",): "DIR",
+    ("dataset_split",): "--split",
+    ("chat_template_path",): "--template",
+    ("max_length",): "--max-length",
+    ("seed",): "--seed",
+}
+
+
 def inspect_dataset(
     folder: Path, template: Path | None, model: str | None, max_length: int, show: int,
     split: str, seed: int, report: Callable[[str], object] | None = None,
 ) -> Inspection:  # fmt: skip
     """Look at all rows, and with a tokenizer at a sample. Raises UserError for wrong input."""
-    train = TrainSpec(
-        model_name=model or "",
-        dataset_name=str(folder.expanduser().absolute()),
-        dataset_split=split,
-        chat_template_path=str(_template(template)) if template else None,
-        max_length=max_length,
-        seed=seed,
-        packing=False,
-    )
+    given = {
+        "model_name": "(none)" if model is None else model,
+        "dataset_name": str(expand(str(folder), "DIR")),
+        "dataset_split": split,
+        "chat_template_path": str(_template(template)) if template else None,
+        "max_length": max_length,
+        "seed": seed,
+    }
+    train = build(TrainSpec, given, _OPTIONS)
     with Stages(report) as progress:
         progress.stage(f"the rows of {folder}")
         dataset, findings = check_dataset(train)

@@ -75,7 +75,8 @@ def test_what_is_merged_in_gives_way_to_what_stands_there(tmp_path: Path) -> Non
         ("a: b\nc: \x07\n", "f.yaml:2: not valid YAML: the character U+0007 in it"),
         ("a: [1\nb: }", "f.yaml:2:"), ("a: 1\n---\nb: 2\n", "f.yaml:2:"),
         ("- a\n", "f.yaml:1: a mapping (`key: value` lines) is expected"),
-        ("[" * 400, "f.yaml: not valid YAML: nested too deeply"),
+        ("[" * 1500, "f.yaml: not valid YAML: nested too deeply"),
+        (f"a: {'[' * 90}{']' * 90}", "f.yaml:1: a.0.0.0.0.0.0.0"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_meant_is_told_with_its_line(tmp_path: Path, text: str, words: str) -> None:
