@@ -10,6 +10,7 @@
     │   │   └── TrainingSuperseded  another start of the run has taken over
     │   └── ServerError
     ├── EvaluationError      an answer or a grade could not be had
+    │   └── SourceError      a benchmark's data is not what it must be: the user's to mend; exit code 2
     └── ResultError          a file of results is missing, unreadable or contradicts itself
 
 `cli.py` prints a HarnessError as one message. Anything else is a bug and keeps its traceback.
@@ -84,6 +85,12 @@ class ServerError(JobError):
 
 class EvaluationError(HarnessError):
     """A benchmark could not be generated or graded."""
+
+
+class SourceError(EvaluationError):
+    """The data that a benchmark is to be prepared from is not its publisher's, or not whole."""
+
+    exit_code = 2
 
 
 class ResultError(HarnessError):

@@ -6,10 +6,11 @@ import re
 from string import Formatter
 from typing import Annotated
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, model_validator
 
-from harness.config.base import Frozen, Line, Location, Word, one_of
-from harness.config.graders import OWN_KINDS
+from harness.config.base import FieldError, Frozen, Line, Location, Word, one_of
+from harness.config.graders import GRADERS, OWN_KINDS
+from harness.errors import nearest
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
@@ -62,3 +63,11 @@ class BenchmarkFile(Frozen):
     """One line for `prepare --list`."""
     licence: Line = ""
     """Of the data."""
+
+    @model_validator(mode="after")
+    def _headline_is_a_metric(self) -> BenchmarkFile:
+        known = GRADERS[self.grader].metrics
+        if self.headline and self.headline not in known:
+            text = f"{self.grader} has no metric {self.headline!r}{nearest(self.headline, known)}"
+            raise FieldError("headline", f"{text}\nknown: {', '.join(known)}")
+        return self

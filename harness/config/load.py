@@ -147,7 +147,12 @@ def _validate(model: type[Model], source: Source) -> Model:
 
 
 def expand(text: str, where: str) -> Path:
-    """An absolute path with `~` and `$VARS` resolved. Raises UserError for an unset variable."""
+    """An absolute path with `~` and `$VARS` resolved, unless there is a file of that very name.
+
+    Raises UserError for an unset variable, an unknown user, and what no file system takes.
+    """
+    if os.path.lexists(text):
+        return Path(os.path.abspath(text))
     expanded = os.path.expandvars(os.path.expanduser(text))
     if "$" in expanded:
         raise UserError.at(where, f"{text}: an environment variable in it is not set")

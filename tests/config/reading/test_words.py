@@ -33,7 +33,7 @@ WRONG = (
     "false", "yes", "0", "-1", "1", "1.5", "1e3", "-0.0", "12345678901234567890", "1" * 5000,
     "1e999", ".inf", ".nan", "'1'", "''", "'  '", "x", "' x'", "'x\\n'", '"x\\n"', '"a\\nb"',
     "'\u0663'", "\u0663", "1\u0663", "2026-01-31", "12:30:00", "!!binary aGVsbG8=", "!!set {a}",
-    "!!timestamp 2026-01-31", '"\\0"', '"\\ud800"', '"\\u2028"', "~nobody/x", f"'{'x' * 5000}'",
+    "!!timestamp 2026-01-31", '"\\0"', '"\\ud800"', '"\\u2028"', "~no-such-user/x", f"'{'x' * 5000}'",
 )  # fmt: skip
 """Null, lists, mappings, booleans, numbers of every size, texts of every kind; as YAML writes them."""
 
