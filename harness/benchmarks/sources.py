@@ -97,7 +97,8 @@ def convert(benchmark: Benchmark, content: bytes, place: str = "") -> list[Item]
     if benchmark.name == "mmlu":
         return mmlu.items(content)
     place = place or benchmark.name
-    make, items = _CONVERTERS[benchmark.name], []
+    make = _CONVERTERS[benchmark.name]
+    items: list[Item] = []
     for line, row in json_rows(content.split(b"\n"), place):
         try:
             item = make(len(items), row)

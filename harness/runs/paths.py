@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
-from harness.errors import UserError, nearest
+from harness.errors import UserError, nearest, printable
 
 RUN_ID = re.compile(r"[0-9]{8}-[0-9]{6}-[a-z]{4}\Z")
 MANIFEST = "manifest.json"
@@ -259,16 +259,17 @@ def find_run(word: str | None, runs_dir: Path) -> RunPaths:
 
     Raises UserError when there is none.
     """
-    if word and (Path(word) / MANIFEST).is_file():
+    if word and os.path.isfile(os.path.join(word, MANIFEST)):  # False of what no file system takes
         return RunPaths(Path(word).resolve())
     runs = find_runs(runs_dir)
     matching = [run for run in runs if word in (None, run.name, run.run_id)]
     if matching:
         return matching[-1]
-    if word:
+    if word is not None:
         known = {run.name for run in runs} | {run.run_id for run in runs}
         raise UserError(
-            f"{word}: no run folder, and no run of that name or id under {runs_dir}"
+            f"{printable(word) or 'an empty word'}: no run folder, and no run of that name or id "
+            f"under {runs_dir}"
             f"{nearest(word, known)}"
         )
     raise UserError(f"no run under {runs_dir} yet; start one with `python -m harness submit`")

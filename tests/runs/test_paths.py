@@ -123,6 +123,18 @@ def test_a_word_that_names_no_run_says_where_was_looked(tmp_path: Path) -> None:
         find_run(None, tmp_path / "mine")
 
 
+@pytest.mark.parametrize("word", ["x" * 5000, "a\0b", "", "\n"])
+def test_a_word_that_no_run_can_have_is_told_as_any_other(tmp_path: Path, word: str) -> None:
+    write_json(tmp_path / "mine" / ID / "manifest.json", {})
+    with pytest.raises(UserError) as caught:
+        find_run(word, tmp_path)
+    told = str(caught.value)
+    assert ": no run folder, and no run of that name or id under " in told
+    assert len(told) < 800 and "\n" not in told
+    if not word:
+        assert told.startswith("an empty word: ")
+
+
 def test_the_link_to_the_latest_moves_and_leaves_no_scrap(tmp_path: Path) -> None:
     roots = [tmp_path / f"2026010{day}-000000-aaaa" for day in (1, 2)]
     for root in roots:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, get_args
+from pathlib import Path
+from typing import Any, TypeVar, get_args
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from harness.config.base import FieldError, choice, got
 from harness.config.reading.source import Key, Source, dotted
-from harness.errors import nearest
+from harness.errors import ResultError, nearest
+
+Model = TypeVar("Model", bound=BaseModel)
 
 _KINDS = {
     "string_type": "text",
@@ -38,6 +41,16 @@ _BOUNDS = {
     "less_than": ("lt", "below"),
     "less_than_equal": ("le", "of at most"),
 }
+
+
+def checked(model: type[Model], data: Any, path: Path, what: str) -> Model:
+    """A file of ours as its model; `what` it is to be. Raises ResultError, naming the field."""
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        told = messages(model, Source(str(path), data), error.errors())[0]
+        why = told.splitlines()[0].removeprefix(f"{path}: ")
+        raise ResultError(f"{path}: not a {what}: {why}") from None
 
 
 def messages(

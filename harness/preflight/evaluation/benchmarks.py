@@ -51,7 +51,7 @@ def check_evaluation(evaluation: EvaluationSpec, site: Site) -> list[Finding]:
 
 
 def _can_sandbox() -> bool:
-    """Whether this machine seems to have what compute/evaluate/sandbox.py needs."""
+    """Whether this machine seems to have what compute/evaluate/sandbox/ needs."""
     if shutil.which("bwrap") is not None:
         return True
     limit = Path("/proc/sys/user/max_user_namespaces")
