@@ -5,8 +5,8 @@ The training job and the checks before it ask the same functions, so they cannot
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
+from itertools import takewhile
 from typing import Any
 
 _PROBES = ("PROBE", "Q7#Z")
@@ -25,7 +25,8 @@ def template_end_token(tokenizer: Any) -> int | None:
     one, two = (_rendered(tokenizer, answer) for answer in _PROBES)
     if one == two:
         return None
-    tail = os.path.commonprefix([one[::-1], two[::-1]])[::-1]
+    alike = takewhile(lambda pair: pair[0] == pair[1], zip(one[::-1], two[::-1], strict=False))
+    tail = "".join(character for character, _ in alike)[::-1]
     special = {*tokenizer.all_special_ids, *tokenizer.added_tokens_decoder}
     ids = tokenizer(tail, add_special_tokens=False)["input_ids"]
     return next((i for i in ids if i in special), None)

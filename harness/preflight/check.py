@@ -14,7 +14,7 @@ from harness.errors import ResultError
 from harness.plan.steps import planned_steps, total_steps
 from harness.preflight.cluster.machine import check_machine
 from harness.preflight.cluster.offline import check_offline
-from harness.preflight.evaluation.benchmarks import check_evaluation
+from harness.preflight.evaluation.benchmarks import check_best_metric, check_evaluation
 from harness.preflight.evaluation.cost import check_tasks
 from harness.preflight.evaluation.judge import check_judge, resolve_judge
 from harness.preflight.evaluation.serving import check_serving
@@ -115,7 +115,7 @@ def check(
         findings += check_parallelism(spec, site, folder)
         findings += _check_plan(spec, site, rows, shape)
         if spec.evaluation:
-            findings += check_evaluation(spec.evaluation, site)
+            findings += check_evaluation(spec.evaluation, site) + check_best_metric(spec)
             findings += check_tasks(spec.name, spec.evaluation, site)
             findings += check_judge(spec, site, rows)
             findings += check_serving(spec.evaluation, site, scheduler, folder)
