@@ -31,7 +31,7 @@ class EvalSpec(Frozen):
     model: Location
     """The model's folder, absolute; with `external` any name."""
     checkpoint: Word = "base"
-    """Its name in the table: `checkpoint-<step>` for a marked checkpoint of a run."""
+    """Its name in the table: that of its folder where it tells a step, as any trainer's does."""
     evaluation: EvaluationSpec
     chat_template: Location | None = None
     """A jinja file in place of the model's own template, absolute."""

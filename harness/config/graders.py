@@ -58,7 +58,7 @@ class GraderKind:
 def _answer_problem(item: Item) -> str:
     answer = item["expected_answer"]
     known = isinstance(answer, str | int | float) and not isinstance(answer, bool)
-    if not known or not str(answer).strip() or (isinstance(answer, float) and not isfinite(answer)):
+    if not known or str(answer) == "" or (isinstance(answer, float) and not isfinite(answer)):
         return f"expected_answer is {answer!r}; text or a number is expected"
     return ""
 

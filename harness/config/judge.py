@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import re
-
 from pydantic import Field, field_validator, model_validator
 
 from harness.config.base import FieldError, Frozen, Location, Minutes, Scalar, Word
+from harness.config.endpoint import api_root
 from harness.config.server import ServerSpec
 from harness.config.site import VariableName
 
 OPENAI = "https://api.openai.com/v1"
-_URL = re.compile(r"https?://[^\s/@?#]+(/[^\s@?#]*)?")
 _OURS = ("model", "messages", "temperature", "max_tokens", "n", "stream")
 
 
@@ -54,9 +52,7 @@ class JudgeSpec(Frozen):
     @field_validator("base_url")
     @classmethod
     def _plain_url(cls, url: str) -> str:
-        if not _URL.fullmatch(url):
-            raise ValueError("http://host/v1 or https://host/v1 is expected, without a key in it")
-        return url.rstrip("/")
+        return api_root(url)
 
     @field_validator("body")
     @classmethod

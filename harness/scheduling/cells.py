@@ -64,7 +64,7 @@ def _finished(facts: RunFacts, cell: Cell, record: TaskRecord, log: str) -> Cell
         metrics = read_metrics(facts.run.cell(cell.checkpoint, cell.benchmark).metrics)
         if cell.benchmark not in metrics:
             raise ResultError(f"metrics.json has no {cell.benchmark}")
-        if cell.checkpoint != BASE:
+        if cell.checkpoint != BASE and not facts.external:
             marker = facts.marker(cell.checkpoint)
             now = marker and marker.get("fingerprint")
             # A checkpoint pruned after its evaluation leaves its numbers valid.

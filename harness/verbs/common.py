@@ -21,17 +21,23 @@ if TYPE_CHECKING:
     from harness.scheduling.stage import Staged
 
 
-def load_site(site: str | None, overrides: list[str] | None) -> Site:
+def load_site(site: str | None, overrides: list[str] | None, local: bool = False) -> Site:
     """The site file, with absolute folders; its benchmarks are known from here on.
 
-    Raises UserError.
+    `local` takes this machine's own scheduler. Raises UserError.
     """
     from harness.benchmarks.custom import register_prepared
     from harness.config.load import find_site
     from harness.config.load import load_site as load
     from harness.preflight.check import resolve_site
 
-    resolved = resolve_site(load(find_site(site), overrides or ()))
+    given = [*(overrides or ())]
+    if local:
+        told = [text for text in given if text.replace(" ", "").startswith("scheduler=")]
+        if told and not told[-1].endswith("local"):
+            raise UserError(f"--set-site {told[-1]}: this runs here, without Slurm: leave it out")
+        given.append("scheduler=local")
+    resolved = resolve_site(load(find_site(site), given))
     register_prepared(Path(resolved.benchmarks_dir))
     return resolved
 

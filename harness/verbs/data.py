@@ -10,10 +10,15 @@ import typer
 
 from harness.errors import UserError
 from harness.verbs.common import load_site, say
-from harness.verbs.options import AsJson, SetSite, SiteFile
+from harness.verbs.options import AsJson, SetSite, SiteFile, help_of
 
 data_app = typer.Typer(
-    help="Datasets to train on.",
+    help=help_of(
+        """Datasets to train on.
+
+        Example: python -m harness data convert chats.jsonl data/chats
+        """
+    ),
     no_args_is_help=True,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -48,6 +53,8 @@ def prepare(
 
     resolved = load_site(site, site_overrides)
     folder = Path(resolved.benchmarks_dir)
+    if show and (benchmarks or source or force):
+        raise UserError("--list shows all of them: leave names, --from and --force out")
     if show or not benchmarks:
         for b in BENCHMARKS.values():
             state = (
@@ -57,9 +64,12 @@ def prepare(
         if not show:
             raise UserError("name the benchmarks to prepare")
         return
+    takes_source = False
     for word in benchmarks:
         if not is_definition(word):
-            parse(word, "prepare")
+            takes_source |= bool(parse(word, "prepare").benchmark.source)
+    if source is not None and not takes_source:
+        raise UserError("--from: none of these is made from a publisher's files; leave it out")
     for word in benchmarks:
         if is_definition(word):
             print(f"{word}: {prepare_own(Path(word), folder, force)}", flush=True)
@@ -165,3 +175,7 @@ def inspect(
     seen = inspect_dataset(folder, template, model, max_length, rows, split, seed, say)
     print_inspection(seen, as_json)
     raise typer.Exit(2 if any(f.level == "error" for f in seen.findings) else 0)
+
+
+for _command in data_app.registered_commands:
+    _command.help = help_of(_command.callback.__doc__ if _command.callback else "")

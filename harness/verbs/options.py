@@ -2,9 +2,33 @@
 
 from __future__ import annotations
 
+import inspect
+import math
+import re
 from typing import Annotated
 
 import typer
+
+from harness.errors import UserError
+
+
+def help_of(doc: str | None) -> str:
+    """A verb's docstring as its help: what follows `Example` keeps its lines, so that it can be
+    copied."""
+    return re.sub(r"\n\n(Examples?:)", r"\n\n\b\n\1", inspect.cleandoc(doc or ""))
+
+
+def only_while_waiting(poll: float | None, waits: bool, otherwise: str = "--wait") -> None:
+    """Raise UserError where nobody will look again."""
+    if poll is not None and not waits:
+        raise UserError(f"--poll goes with {otherwise}")
+
+
+def _finite(value: float | None) -> float | None:
+    if value is not None and not math.isfinite(value):
+        raise typer.BadParameter(f"{value} is no number of seconds.")
+    return value
+
 
 Set = Annotated[
     list[str] | None,
@@ -22,7 +46,11 @@ SiteFile = Annotated[
 Poll = Annotated[
     float | None,
     typer.Option(
-        "--poll", min=0.5, help="With --wait: seconds between looks (default 2, on Slurm 30)."
+        "--poll",
+        min=0.5,
+        max=86_400,
+        callback=_finite,
+        help="With --wait: seconds between looks (default 2, on Slurm 30).",
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]

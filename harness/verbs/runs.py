@@ -17,7 +17,17 @@ from harness.verbs.common import (
     runs_dir_of,
     say,
 )
-from harness.verbs.options import AsJson, Poll, RunWord, Set, SetSite, SiteFile, SpecFile, Wait
+from harness.verbs.options import (
+    AsJson,
+    Poll,
+    RunWord,
+    Set,
+    SetSite,
+    SiteFile,
+    SpecFile,
+    Wait,
+    only_while_waiting,
+)
 from harness.verbs.screen import count_levels, print_status, status_json
 
 if TYPE_CHECKING:
@@ -47,6 +57,7 @@ def submit(
     from harness.entry import run_job
     from harness.scheduling.submit import submit as submit_staged
 
+    only_while_waiting(poll, wait)
     staged, findings = _stage(spec, overrides, site, site_overrides, no_check)
     approve(staged, findings, dry_run, as_json)
     run = submit_staged(staged, run_job, report=say)
@@ -97,6 +108,7 @@ def status(
     from harness.runs.paths import find_run
     from harness.scheduling.status import run_status
 
+    only_while_waiting(poll, wait)
     found = find_run(run, runs_dir_of(site, site_overrides))
     if wait:
         follow_run(found, poll, as_json)
@@ -135,12 +147,15 @@ def retry(
     from harness.scheduling import retry as again
     from harness.scheduling.status import run_status
 
+    only_while_waiting(poll, wait)
+    if wait and dry_run:
+        raise UserError("--wait and --dry-run: a dry run starts nothing to wait for")
     found = find_run(run, runs_dir_of(site, site_overrides))
     show = print if dry_run and not as_json else say
     with again.retrying(found):
         state = run_status(found)
         again.check_ended(state, forgotten)
-        plan = again.plan_retry(state, {path.name for path in state.facts.complete.values()})
+        plan = again.plan_retry(state, state.facts.evaluable)
         lines = again.describe(plan, state.manifest, state.train)
         for line in lines:
             show(line)

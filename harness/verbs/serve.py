@@ -58,7 +58,7 @@ def serve(
     """
     from harness.scheduling.stage import choose_scheduler
 
-    resolved = load_site(site, [*(site_overrides or ()), *(["scheduler=local"] if local else ())])
+    resolved = load_site(site, site_overrides, local=local)
     scheduler = choose_scheduler(resolved)
     given = {
         "engine": engine, "tensor_parallel": tensor_parallel, "data_parallel": data_parallel,
@@ -124,7 +124,24 @@ def _spec(
         "lora_adapters": {n: str(expand(path, f"--lora {n}")) for n, path in lora.items()},
         **{name: value for name, value in rest.items() if value is not None},
     }
-    return build_serve(data, [f"server.{text}" for text in overrides])
+    return build_serve(data, [f"server.{text}" for text in overrides], _OPTIONS)
+
+
+_OPTIONS: dict[tuple[str | int, ...], str] = {
+    ("model",): "MODEL",
+    ("chat_template",): "--chat-template",
+    ("lora_adapters",): "--lora",
+    ("host",): "--host",
+    ("time_limit",): "--time",
+    ("server", "flags"): "--flag",
+    ("server", "engine"): "--engine",
+    ("server", "dtype"): "--dtype",
+    ("server", "port"): "--port",
+    ("server", "gpus"): "--gpus",
+    ("server", "tensor_parallel"): "--tensor-parallel",
+    ("server", "data_parallel"): "--data-parallel",
+    ("server", "max_model_len"): "--max-model-len",
+}
 
 
 def _stage(

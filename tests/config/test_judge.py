@@ -62,6 +62,7 @@ def test_the_published_address_with_a_slash_is_still_the_published_one() -> None
 )  # fmt: skip
 def test_no_key_hides_in_an_address(url: str, tmp_path: Path) -> None:
     told = refused(tmp_path, base_url=url, model="m")
+    assert "key" not in told.replace("without a key in it", "").replace("key's variable", "")
     usual = "http://host/v1 or https://host/v1 is expected, without a key in it"
     blank = "it begins or ends with a blank", "it is empty", "must be one line"
     assert told.startswith(tuple(f".base_url: {words}" for words in (usual, *blank)))
