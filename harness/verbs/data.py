@@ -10,7 +10,7 @@ import typer
 
 from harness.errors import UserError
 from harness.verbs.common import load_site, say
-from harness.verbs.options import AsJson, SetSite, SiteFile, help_of
+from harness.verbs.options import AsJson, SetSite, SiteFile, help_of, numeric
 
 data_app = typer.Typer(
     help=help_of(
@@ -158,11 +158,25 @@ def inspect(
         str | None, typer.Option("--model", help="Folder or id of the model: its tokenizer.")
     ] = None,
     max_length: Annotated[
-        int, typer.Option("--max-length", min=8, help="Tokens; longer rows are cut.")
+        int,
+        typer.Option(
+            "--max-length", parser=numeric(int, 8), metavar="N", help="Tokens; longer rows are cut."
+        ),
     ] = 4096,
-    rows: Annotated[int, typer.Option("--rows", min=0, help="How many rows to show.")] = 3,
+    rows: Annotated[
+        int,
+        typer.Option("--rows", parser=numeric(int, 0), metavar="N", help="How many rows to show."),
+    ] = 3,
     split: Annotated[str, typer.Option("--split", help="Of a DatasetDict.")] = "train",
-    seed: Annotated[int, typer.Option("--seed", help="Chooses the rows that are sampled.")] = 42,
+    seed: Annotated[
+        int,
+        typer.Option(
+            "--seed",
+            parser=numeric(int, 0, 2**32 - 1),
+            metavar="N",
+            help="Chooses the rows that are sampled.",
+        ),
+    ] = 42,
     as_json: AsJson = False,
 ) -> None:
     """What a dataset holds and what of it is trained; exit code 2 when it cannot be trained on.

@@ -5,11 +5,12 @@ from __future__ import annotations
 import inspect
 import math
 import re
-from typing import Annotated
+from collections.abc import Callable
+from typing import Annotated, Any
 
 import typer
 
-from harness.errors import UserError
+from harness.errors import UserError, printable
 
 
 def help_of(doc: str | None) -> str:
@@ -24,10 +25,26 @@ def only_while_waiting(poll: float | None, waits: bool, otherwise: str = "--wait
         raise UserError(f"--poll goes with {otherwise}")
 
 
-def _finite(value: float | None) -> float | None:
-    if value is not None and not math.isfinite(value):
-        raise typer.BadParameter(f"{value} is no number of seconds.")
-    return value
+def numeric(
+    kind: type[int] | type[float], least: float, most: float = math.inf
+) -> Callable[[Any], Any]:
+    """What reads a number of an option; a wrong one is told in our own words."""
+    name = "a whole number" if kind is int else "a number"
+    span = f"of at least {least:g}" if most == math.inf else f"from {least:g} to {most:g}"
+
+    def read(word: Any) -> Any:
+        try:
+            value = kind(word)
+        except (ValueError, OverflowError):
+            value = None
+        if value is None or not least <= value <= most or not re.fullmatch(_DIGITS, str(word)):
+            raise typer.BadParameter(f"{name} {span} is expected (got {printable(repr(word))})")
+        return value
+
+    return read
+
+
+_DIGITS = r"[0-9.eE+-]+"
 
 
 Set = Annotated[
@@ -47,9 +64,8 @@ Poll = Annotated[
     float | None,
     typer.Option(
         "--poll",
-        min=0.5,
-        max=86_400,
-        callback=_finite,
+        parser=numeric(float, 0.5, 86_400),
+        metavar="SECONDS",
         help="With --wait: seconds between looks (default 2, on Slurm 30).",
     ),
 ]

@@ -12,7 +12,7 @@ import typer
 from harness.config.engines import CPU_ENGINE, shown_defaults, shown_names
 from harness.errors import SchedulerError, UserError
 from harness.verbs.common import approve, load_site, local_model, say
-from harness.verbs.options import AsJson, SetSite, SiteFile
+from harness.verbs.options import AsJson, SetSite, SiteFile, numeric
 from harness.verbs.screen import print_server
 
 if TYPE_CHECKING:
@@ -29,11 +29,11 @@ Number = int | None
 def serve(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="A folder, or an id in the Hub's cache.")],
     engine: Annotated[Text, typer.Option("--engine", help=f"{shown_names()}.")] = None,
-    tensor_parallel: Annotated[Number, typer.Option("--tensor-parallel", help=f"Default: {shown_defaults('tensor_parallel', 1)}.")] = None,
-    data_parallel: Annotated[Number, typer.Option("--data-parallel", help=f"Default: {shown_defaults('data_parallel', 1)}.")] = None,
-    gpus: Annotated[Number, typer.Option("--gpus", help="Default: the product of the two.")] = None,
-    max_model_len: Annotated[Number, typer.Option("--max-model-len", help="Default 32768, or the model's limit.")] = None,
-    port: Annotated[Number, typer.Option("--port", help="Preferred port; taken when free.")] = None,
+    tensor_parallel: Annotated[Number, typer.Option("--tensor-parallel", parser=numeric(int, 1), metavar="N", help=f"Default: {shown_defaults('tensor_parallel', 1)}.")] = None,
+    data_parallel: Annotated[Number, typer.Option("--data-parallel", parser=numeric(int, 1), metavar="N", help=f"Default: {shown_defaults('data_parallel', 1)}.")] = None,
+    gpus: Annotated[Number, typer.Option("--gpus", parser=numeric(int, 0), metavar="N", help="Default: the product of the two.")] = None,
+    max_model_len: Annotated[Number, typer.Option("--max-model-len", parser=numeric(int, 16), metavar="N", help="Default 32768, or the model's limit.")] = None,
+    port: Annotated[Number, typer.Option("--port", parser=numeric(int, 1024), metavar="N", help="Preferred port; taken when free.")] = None,
     host: Annotated[Text, typer.Option("--host", help="Address to listen on.")] = None,
     dtype: Annotated[Text, typer.Option("--dtype", help="Default bfloat16.")] = None,
     chat_template: Annotated[Path | None, typer.Option("--chat-template", metavar="FILE", help="A jinja file.")] = None,

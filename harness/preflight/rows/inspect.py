@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -155,7 +156,8 @@ def _tokenised(
 
 def _template(path: Path) -> Path:
     """As given, or relative to the project."""
-    return path if path.is_file() or not (PROJECT_ROOT / path).is_file() else PROJECT_ROOT / path
+    beside = os.path.isfile(path) or not os.path.isfile(PROJECT_ROOT / path)
+    return path if beside else PROJECT_ROOT / path
 
 
 def _grouped(turns: dict[int, int]) -> dict[int, int]:
