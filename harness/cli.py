@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import sys
+from io import TextIOWrapper
 
 import typer
 
 from harness.errors import HarnessError
 from harness.verbs import data, evaluate, results, runs
+from harness.verbs.options import help_of
 from harness.verbs.serve import serve
 
 app = typer.Typer(
     name="harness",
-    help="Train on Slurm, evaluate every checkpoint, collect one table that can be trusted.",
+    help=help_of(
+        """Train on Slurm, evaluate every checkpoint, collect one table that can be trusted.
+
+        Example: python -m harness submit sft.yaml --dry-run
+        """
+    ),
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
@@ -32,13 +39,16 @@ for verb in (
     serve,
     data.prepare,
 ):
-    app.command()(verb)
-app.command("eval")(evaluate.evaluate)
+    app.command(help=help_of(verb.__doc__))(verb)
+app.command("eval", help=help_of(evaluate.evaluate.__doc__))(evaluate.evaluate)
 app.add_typer(data.data_app, name="data")
 
 
 def main() -> None:
     """Entry point: exit codes 0 ok, 1 failed or incomplete, 2 the user's mistake."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # a file's name may hold what no screen can show
+            stream.reconfigure(errors="backslashreplace")
     try:
         app()
     except HarnessError as error:

@@ -10,6 +10,7 @@
     │   │   └── TrainingSuperseded  another start of the run has taken over
     │   └── ServerError
     ├── EvaluationError      an answer or a grade could not be had
+    │   └── SourceError      a benchmark's data is not what it must be: the user's to mend; exit code 2
     └── ResultError          a file of results is missing, unreadable or contradicts itself
 
 `cli.py` prints a HarnessError as one message. Anything else is a bug and keeps its traceback.
@@ -86,6 +87,12 @@ class EvaluationError(HarnessError):
     """A benchmark could not be generated or graded."""
 
 
+class SourceError(EvaluationError):
+    """The data that a benchmark is to be prepared from is not its publisher's, or not whole."""
+
+    exit_code = 2
+
+
 class ResultError(HarnessError):
     """A results file is missing, unreadable or contradicts itself."""
 
@@ -97,5 +104,25 @@ def located(place: object, what: str, cure: str = "") -> str:
 
 def nearest(word: str, known: Iterable[str]) -> str:
     """`; did you mean 'x'?` for the closest known words, or an empty string."""
-    matches = get_close_matches(word, list(known), n=2, cutoff=0.6)
-    return f"; did you mean {' or '.join(repr(m) for m in matches)}?" if matches else ""
+    folded = {name.casefold(): name for name in known}
+    matches = get_close_matches(word[:_LONG].casefold(), list(folded), n=2, cutoff=0.6)
+    shown = " or ".join(repr(folded[match]) for match in matches)
+    return f"; did you mean {shown}?" if matches else ""
+
+
+_LONG = 200
+"""Characters of a word that are compared: nobody's name is longer."""
+
+
+def printable(text: str, limit: int = _LONG) -> str:
+    """A user's word on one line, its control characters as Python writes them, and not for ever."""
+    shown = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text[: limit + 1])
+    return shown if len(text) <= limit else f"{shown[:limit]}…"
+
+
+def reason(error: Exception) -> str:
+    """Why a file could not be read or written, without the name that the message has already."""
+    if isinstance(error, UnicodeDecodeError):
+        return f"it is not UTF-8 text (byte {error.start + 1})"
+    told = error.strerror if isinstance(error, OSError) else None
+    return told or str(error)

@@ -7,17 +7,18 @@ YAML or its data changes nothing that is queued: it must be prepared again, with
 
 from __future__ import annotations
 
-import json
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from harness.benchmarks.items import Item
 from harness.benchmarks.registry import BENCHMARKS, Benchmark
+from harness.benchmarks.rows import json_rows, text_problem
 from harness.config.benchmark import BenchmarkFile, prompt_fields
 from harness.config.graders import GRADERS
-from harness.config.load import load_file
-from harness.errors import ResultError, UserError, nearest
+from harness.config.load import expand, load_file
+from harness.errors import ResultError, UserError, nearest, reason
 from harness.runs.files import read_json, write_json
 
 _ENDING = ".benchmark.json"
@@ -36,13 +37,9 @@ def read_definition(path: Path) -> tuple[Benchmark, Callable[[], list[Item]]]:
     if given.name in BUILTIN:
         raise UserError.at(path, f"name: {given.name} is a benchmark already: choose another name")
     kind = GRADERS[given.grader]
-    known = kind.metrics
-    if given.headline and given.headline not in known:
-        raise UserError(
-            f"{path}: headline: {given.grader} has no metric {given.headline!r}"
-            f"{nearest(given.headline, known)}\nknown: {', '.join(known)}"
-        )
-    data = (path.parent / Path(given.data).expanduser()).resolve()
+    beside = Path(os.path.abspath(path.parent / given.data))
+    is_here = not given.data.startswith(("~", "$"))
+    data = beside if is_here else expand(given.data, f"{path}: data")
     items = list(_items(given, data))
     if not items:
         raise UserError.at(data, "no items in it")
@@ -74,6 +71,8 @@ def saved_definition(benchmarks_dir: Path, name: str) -> Benchmark | None:
         return None
     try:
         benchmark = Benchmark(**read_json(path))
+        if not isinstance(benchmark.items, int) or benchmark.grader not in GRADERS:
+            raise TypeError("its items or its grader are unknown")
     except (ResultError, TypeError) as error:
         raise UserError.at(path, f"not a prepared benchmark: {error}; prepare it again") from None
     return benchmark
@@ -108,24 +107,27 @@ def _items(given: BenchmarkFile, data: Path) -> Iterator[Item]:
         if item["id"] in places:
             raise UserError.at(where, f"id {item['id']!r} is line {places[item['id']]}'s, too")
         places[item["id"]] = number
-        question = item.get("question")
-        item.setdefault("question", given.prompt.format_map(item))
-        if question is not None and not isinstance(question, str):
-            raise UserError.at(where, f"question is {type(question).__name__}; text is expected")
-        yield {**item, "prompt": item.get("prompt") or item["question"]}
+        asked = given.prompt.format_map(item)
+        item.setdefault("question", asked)
+        item["prompt"] = item.get("prompt") or item["question"]
+        if problem := _item_problem({**item, "what is asked": asked}):
+            raise UserError.at(where, problem)
+        yield item
+
+
+def _item_problem(item: Item) -> str:
+    if "turns" in item:
+        return (
+            "turns is a field of mt-bench's own; a benchmark of your own is asked once: rename it"
+        )
+    texts = ["id", "question", "prompt", "what is asked"]
+    texts += [name for name in ("subset_for_metrics",) if name in item]
+    return text_problem(item, *texts)
 
 
 def _rows(data: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     try:
-        with data.open(encoding="utf-8") as file:
-            for number, line in enumerate(file, 1):
-                if not line.strip():
-                    continue
-                row = json.loads(line)
-                if not isinstance(row, dict):
-                    raise UserError(f"{data}:{number}: an object is expected")
-                yield number, row
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError.at(data, f"cannot be read: {error}") from None
-    except ValueError as error:
-        raise UserError(f"{data}:{number}: not JSON: {error}") from None
+        with data.open("rb") as file:
+            yield from json_rows(file, data, UserError)
+    except OSError as error:
+        raise UserError.at(data, f"cannot be read: {reason(error)}") from None

@@ -10,7 +10,21 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, overload
 
+from harness.benchmarks.rows import parse_row, text_problem
+
 Item = dict[str, Any]
+
+
+def _identity(line: bytes, number: int) -> str:
+    """The id of the item in a line. Raises ValueError."""
+    item, problem = parse_row(line)
+    if problem and "object" not in problem:
+        raise ValueError(f"line {number}: {problem}")
+    if not isinstance(item.get("id"), str):
+        raise ValueError(f"line {number} has no id")
+    if problem := text_problem(item, "id"):
+        raise ValueError(f"line {number}: {problem}")
+    return str(item["id"])
 
 
 class ItemFile(Sequence[Item]):
@@ -27,13 +41,11 @@ class ItemFile(Sequence[Item]):
         seen: set[bytes] = set()
         at = 0
         with path.open("rb") as file:
-            for line in file:
+            for number, line in enumerate(file, 1):
                 digest.update(line)
                 if line.strip():
-                    item = json.loads(line)
-                    if not isinstance(item, dict) or not isinstance(item.get("id"), str):
-                        raise ValueError(f"line {len(self._starts) + 1} has no id")
-                    seen.add(hashlib.md5(item["id"].encode(), usedforsecurity=False).digest())
+                    identity = _identity(line, number).encode()
+                    seen.add(hashlib.md5(identity, usedforsecurity=False).digest())
                     self._starts.append(at)
                 at += len(line)
         self.total = len(self._starts)

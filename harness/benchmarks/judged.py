@@ -6,11 +6,11 @@ Each is several files; `complete` puts what the judge needs into the items.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from harness.errors import EvaluationError
+from harness.benchmarks.rows import json_rows, wrong_shape
+from harness.errors import SourceError
 
 Item = dict[str, Any]
 _RAW = "https://raw.githubusercontent.com"
@@ -50,6 +50,8 @@ WITH_REFERENCE = frozenset({"math", "reasoning", "coding"})
 
 def mt_bench_item(index: int, row: Mapping[str, Any]) -> Item:
     """A row of FastChat's question.jsonl. Its own `reference` is not what the judge sees."""
+    if not isinstance(row["turns"], list) or not all(isinstance(t, str) for t in row["turns"]):
+        raise TypeError("turns is no list of texts")
     return {
         "id": f"mt-bench/{row['question_id']}",
         "question": row["turns"][0],
@@ -64,18 +66,26 @@ def arena_item(index: int, row: Mapping[str, Any]) -> Item:
     return item if "cluster" in row else item | {"subset_for_metrics": row["category"]}
 
 
-def complete(name: str, items: list[Item], further: Sequence[str]) -> list[Item]:
-    """The items with all that the judge is told, from the text of each further file.
+def complete(
+    name: str, items: list[Item], further: Sequence[bytes], places: Sequence[str] = ()
+) -> list[Item]:
+    """The items with all that the judge is told, from each further file, which lie at `places`.
 
-    Raises EvaluationError when an item lacks its reference, its prompts or its baseline answer.
+    Raises SourceError when an item lacks its reference, its prompts or its baseline answer.
     """
-    rows = [[json.loads(line) for line in text.split("\n") if line.strip()] for text in further]
+    rows = [
+        [row for _, row in json_rows(content.split(b"\n"), place)]
+        for content, place in zip(further, places or [name] * len(further), strict=True)
+    ]
     try:
         if name == "mt-bench":
             return _with_references(items, *rows)
         return _with_baselines(items, [row for file in rows for row in file])
     except KeyError as error:
-        raise EvaluationError(f"{name}: a source file has nothing for {error}") from None
+        raise SourceError(f"{name}: a source file has nothing for {error}") from None
+    except (TypeError, IndexError, AttributeError, ValueError) as error:
+        files = ", ".join(places)
+        raise SourceError(f"{name}: not its source files ({files}): {wrong_shape(error)}") from None
 
 
 def _with_references(items: list[Item], references: list[Item], prompts: list[Item]) -> list[Item]:
@@ -103,7 +113,10 @@ def _with_baselines(items: list[Item], answers: list[Item]) -> list[Item]:
     completed = []
     for item in items:
         model = ARENA_BASELINES[item["category"]]
-        said = next(m["content"] for m in by_model[model, item["id"]] if m["role"] == "assistant")
+        turns = by_model[model, item["id"]]
+        said = next((m["content"] for m in turns if m["role"] == "assistant"), None)
+        if said is None:
+            raise KeyError(f"{model}'s answer to {item['id']}")
         text = said["answer"] if isinstance(said, dict) else said
         completed.append({**item, "baseline_model": model, "baseline_answer": text})
     return completed

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import csv
 import io
+import lzma
 import tarfile
+import zlib
 from collections.abc import Iterator
 from typing import Any
 
-from harness.errors import EvaluationError
+from harness.errors import SourceError, printable
 
 PROMPT = (
     "Answer the following multiple choice question. The last line of your response should be in "
@@ -53,16 +55,19 @@ LETTERS = "ABCD"
 def items(archive: bytes) -> list[dict[str, Any]]:
     """Every question of every subject in the archive.
 
-    Raises EvaluationError for an archive without questions, an unknown subject, or a row that is
+    Raises SourceError for an archive without questions, an unknown subject, or a row that is
     no question.
     """
     try:
         with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
             found = list(_items(tar))
-    except (tarfile.TarError, UnicodeDecodeError) as error:
-        raise EvaluationError(f"mmlu: the archive cannot be read: {error}") from None
+    except (tarfile.TarError, EOFError, OSError, zlib.error, lzma.LZMAError) as error:
+        why = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise SourceError(f"mmlu: the archive cannot be read: {why}") from None
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise SourceError(f"mmlu: a file of questions cannot be read: {error}") from None
     if not found:
-        raise EvaluationError("mmlu: no data/test/<subject>_test.csv in the archive")
+        raise SourceError("mmlu: no data/test/<subject>_test.csv in the archive")
     return found
 
 
@@ -73,17 +78,18 @@ def _items(tar: tarfile.TarFile) -> Iterator[dict[str, Any]]:
             continue
         subject = name.removesuffix("_test.csv")
         if subject not in SUBSET_OF:
-            raise EvaluationError(f"mmlu: unknown subject {subject!r} in the archive")
-        file = tar.extractfile(member)
-        assert file is not None, "a csv file is a regular file"
+            raise SourceError(f"mmlu: unknown subject {subject!r} in the archive")
+        file = tar.extractfile(member) if member.isfile() else None
+        if file is None:
+            raise SourceError(f"mmlu: {member.name} in the archive is no file")
         rows = csv.reader(io.TextIOWrapper(file, encoding="utf-8", newline=""))
         for number, row in enumerate(rows):
             yield _item(subject, number, row)
 
 
 def _item(subject: str, number: int, row: list[str]) -> dict[str, Any]:
-    if len(row) != 6 or row[5] not in LETTERS:
-        raise EvaluationError(f"mmlu: {subject} row {number} is no question: {row}")
+    if len(row) != 6 or row[5] not in tuple(LETTERS):
+        raise SourceError(f"mmlu: {subject} row {number} is no question: {printable(str(row))}")
     question, *choices, letter = row
     options = "\n".join(f"{name}) {text}" for name, text in zip(LETTERS, choices, strict=True))
     stripped = question.strip("\n")

@@ -5,23 +5,18 @@ A prepared benchmark is `<benchmarks_dir>/<name>.jsonl`, one item a line, with `
 
 from __future__ import annotations
 
-import gzip
 import hashlib
-import json
-import re
 from pathlib import Path
-from typing import Any
 
 from filelock import FileLock
 
-from harness.benchmarks import judged, mmlu
 from harness.benchmarks.items import ItemFile
 from harness.benchmarks.registry import BENCHMARKS, Benchmark, Item
+from harness.benchmarks.rows import text_problem
+from harness.benchmarks.sources import items_of
 from harness.errors import EvaluationError, ResultError, UserError
 from harness.runs.files import read_json, utc_now, write_json, write_text
 from harness.runs.rows import json_lines
-
-FETCH_TIMEOUT_S = 60
 
 
 def prepared_file(benchmarks_dir: Path, name: str) -> Path:
@@ -66,20 +61,14 @@ def prepare(name: str, benchmarks_dir: Path, source: Path | None = None) -> Path
     """Write a benchmark's items, once, whatever else runs at the same time.
 
     `source` is a folder that holds the source file. Returns the prepared file.
-    Raises UserError when the source cannot be had, EvaluationError when it is not what it must be.
+    Raises UserError when the source cannot be had, SourceError when it is not what it must be.
     """
     benchmark = BENCHMARKS[name]
     target = prepared_file(benchmarks_dir, name)
     try:
         benchmarks_dir.mkdir(parents=True, exist_ok=True)
         with FileLock(benchmarks_dir / f".{name}.lock"):
-            if benchmark.generate:
-                items = benchmark.generate()
-            else:
-                items = convert(benchmark, _unpack(benchmark, _read(benchmark, source)))
-            if benchmark.further:
-                files = [_read(benchmark, source, *each) for each in benchmark.further]
-                items = judged.complete(name, items, [f.decode("utf-8") for f in files])
+            items = benchmark.generate() if benchmark.generate else items_of(benchmark, source)
             write_items(benchmark, items, benchmarks_dir)
     except OSError as error:
         raise UserError.at(benchmarks_dir, f"benchmark data cannot be written: {error}") from None
@@ -89,6 +78,9 @@ def prepare(name: str, benchmarks_dir: Path, source: Path | None = None) -> Path
 def write_items(benchmark: Benchmark, items: list[Item], benchmarks_dir: Path) -> None:
     """Write items and their facts; the caller holds the lock. Raises EvaluationError."""
     _check_items(benchmark, items)
+    for number, item in enumerate(items, 1):
+        if problem := text_problem(item, "id"):
+            raise EvaluationError(f"{benchmark.name}: item {number}: {problem}")
     text = json_lines(items)
     facts = facts_file(benchmarks_dir, benchmark.name)
     facts.unlink(missing_ok=True)  # items without facts are not prepared
@@ -109,7 +101,7 @@ def open_items(benchmarks_dir: Path, name: str, limit: int | None = None) -> Ite
         raise EvaluationError(f"{name} is not prepared: python -m harness prepare {name}") from None
     except (OSError, ValueError) as error:
         raise EvaluationError(f"{path}: cannot be read: {error}") from None
-    if items.sha256 != facts.get("sha256"):
+    if not isinstance(facts, dict) or items.sha256 != facts.get("sha256"):
         raise EvaluationError(
             f"{path}: was changed or cut since it was prepared: "
             f"python -m harness prepare {name} --force"
@@ -126,46 +118,6 @@ def sha256(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def convert(benchmark: Benchmark, content: bytes) -> list[Item]:
-    """The source's rows as items; fields as NeMo-Skills prepares them."""
-    if benchmark.name == "mmlu":
-        return mmlu.items(content)
-    rows = [json.loads(line) for line in content.decode("utf-8").split("\n") if line.strip()]
-    make = _CONVERTERS[benchmark.name]
-    return [make(index, row) for index, row in enumerate(rows)]
-
-
-def _gsm8k(index: int, row: dict[str, Any]) -> Item:
-    solution, _, answer = row["answer"].partition("####")
-    value = float(answer.strip().replace(",", ""))
-    return {
-        "id": f"gsm8k/{index}",
-        "question": row["question"],
-        "expected_answer": int(value) if value == int(value) else value,
-        "reference_solution": re.sub(r"<<.*?>>", "", solution),
-    }
-
-
-def _ifeval(index: int, row: dict[str, Any]) -> Item:
-    return {"id": f"ifeval/{row['key']}", "question": row["prompt"], **row}
-
-
-def _code(index: int, row: dict[str, Any]) -> Item:
-    # Tabs for indentation, as NeMo-Skills asks the question.
-    return {"id": row["task_id"], "question": row["prompt"].replace("    ", "\t"), **row}
-
-
-_CONVERTERS = {
-    "gsm8k": _gsm8k,
-    "ifeval": _ifeval,
-    "human-eval": _code,
-    "mbpp": _code,
-    "mt-bench": judged.mt_bench_item,
-    "arena-hard": judged.arena_item,
-    "arena-hard-v2": judged.arena_item,
-}
-
-
 def _check(benchmark: Benchmark, total: int, different: int) -> None:
     enough = total == benchmark.items or (benchmark.partial and 0 < total < benchmark.items)
     if not enough or different != total:
@@ -173,36 +125,3 @@ def _check(benchmark: Benchmark, total: int, different: int) -> None:
             f"{benchmark.name}: {total} items ({different} different) where "
             f"{benchmark.items} are expected: prepare it again"
         )
-
-
-def _read(benchmark: Benchmark, source: Path | None, file: str = "", url: str = "") -> bytes:
-    """The benchmark's source file, or a further one."""
-    file, url = file or benchmark.file, url or benchmark.source
-    if source is not None:
-        found = sorted(path for path in source.glob(file) if path.is_file())
-        if not found:
-            raise UserError.at(benchmark.name, f"{source / file} does not exist")
-        return found[0].read_bytes()
-    import httpx
-
-    try:
-        answer = httpx.get(url, follow_redirects=True, timeout=FETCH_TIMEOUT_S)
-        answer.raise_for_status()
-    except httpx.HTTPError as error:
-        raise UserError(
-            f"{benchmark.name}: {url} cannot be fetched: {error}\n"
-            f"Fetch it where there is internet, then: "
-            f"python -m harness prepare {benchmark.name} --from FOLDER (holding {file})"
-        ) from None
-    return answer.content
-
-
-def _unpack(benchmark: Benchmark, content: bytes) -> bytes:
-    if benchmark.file.endswith(".gz"):
-        content = gzip.decompress(content)
-    digest = hashlib.md5(content, usedforsecurity=False).hexdigest()
-    if benchmark.md5 and digest != benchmark.md5:
-        raise EvaluationError(
-            f"{benchmark.name}: the source's MD5 is {digest}, expected {benchmark.md5}"
-        )
-    return content

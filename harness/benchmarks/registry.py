@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from harness.benchmarks import arithmetic, instructions, judged, mmlu
 from harness.benchmarks.items import Item as Item
 from harness.config.graders import GRADERS, GraderKind
-from harness.errors import UserError, nearest
+from harness.errors import UserError, nearest, printable
 
 _CODE_PROMPT = """\
 Here is a problem for which you need to generate/complete code:
@@ -104,12 +104,18 @@ FOREIGN = ("nemo-skills", "lm-eval")
 """Backends that are programs of their own; `<backend>.<name>` is any of their benchmarks."""
 
 
+_TASK = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._()-]{0,199}")
+"""Of another program: no path, no option. A few of lm-eval's names have parentheses."""
+_WORD = re.compile(r"([A-Za-z0-9._()-]+)(?::([0-9]+))?")
+MAX_REPEATS = 1024
+
+
 class _Benchmarks(dict[str, Benchmark]):
     """Those known here by name; those of other programs are made as they are asked for."""
 
     def __missing__(self, name: str) -> Benchmark:
         backend, _, task = name.partition(".")
-        if backend not in FOREIGN or not task:
+        if backend not in FOREIGN or not _TASK.fullmatch(task):
             raise KeyError(name)
         summary = f"{task}, asked and graded by {backend}"
         return Benchmark(
@@ -255,20 +261,24 @@ class BenchmarkRun:
 
 def parse(word: str, where: str = "benchmarks") -> BenchmarkRun:
     """`gsm8k` or `gsm8k:4` -> what to run. Raises UserError with the nearest names."""
-    match = re.fullmatch(r"([A-Za-z0-9._-]+)(?::(\d+))?", word)
+    match = _WORD.fullmatch(word)
     name = match[1] if match else word
     try:
+        if match is None:
+            raise KeyError(word)
         benchmark = BENCHMARKS[name]
     except KeyError:
+        shown = printable(repr(word))
         raise UserError(
-            f"{where}: unknown benchmark {word!r}{nearest(name, BENCHMARKS)}\n"
+            f"{where}: unknown benchmark {shown}{nearest(name, BENCHMARKS)}\n"
             f"known: {', '.join(BENCHMARKS)}; a benchmark of your own is known once it is prepared: "
             "python -m harness prepare my-benchmark.yaml; nemo-skills.<benchmark> and lm-eval.<task> "
             "are those programs' own"
         ) from None
-    repeats = int(match[2]) if match and match[2] else 1
-    if not 1 <= repeats <= 1024:
-        raise UserError.at(where, f"{word}: repeats are 1 to 1024")
+    digits = match[2] or "1"
+    if len(digits) > len(str(MAX_REPEATS)) or not 1 <= int(digits) <= MAX_REPEATS:
+        raise UserError.at(where, f"{printable(word)}: repeats are 1 to {MAX_REPEATS}")
+    repeats = int(digits)
     if repeats > 1 and benchmark.needs_judge:
         raise UserError.at(where, f"{word}: a judged benchmark takes one answer per item: {name}")
     if repeats > 1 and benchmark.backend == "lm-eval":

@@ -75,22 +75,33 @@ def read_saved_dataset(folder: Path, split: str) -> SavedDataset:
         raise UserError.at(folder, f"no such folder{hint}", CURE)
     try:
         if (folder / "dataset_dict.json").is_file():
-            splits = read_json(folder / "dataset_dict.json").get("splits", [])
+            splits = _names(folder / "dataset_dict.json", "splits")
             if split not in splits:
                 raise UserError(
                     f"{folder}: has no split {split!r}{nearest(split, splits)}; "
                     f"it has {', '.join(splits)}: set train.dataset_split"
                 )
             folder = folder / split
-        state = read_json(folder / "state.json")
-        columns = tuple(read_json(folder / "dataset_info.json").get("features") or {})
-    except (ResultError, AttributeError) as error:
+        files = tuple(folder / name for name in _names(folder / "state.json", "_data_files"))
+        columns = _names(folder / "dataset_info.json", "features")
+    except ResultError as error:
         raise UserError.at(
             folder, f"not a dataset saved by save_to_disk: {error}", f"{CURE}"
         ) from None
-    files = tuple(folder / str(entry["filename"]) for entry in state.get("_data_files", []))
     empty = SavedDataset(folder, 0, columns, files)
     return SavedDataset(folder, sum(batch.num_rows for batch in empty.batches()), columns, files)
+
+
+def _names(file: Path, field: str) -> tuple[str, ...]:
+    """The names in a field of a JSON file: a list of them or of `{"filename": …}`, or the keys of a
+    mapping. Raises ResultError."""
+    data = read_json(file)
+    found = data.get(field) if isinstance(data, dict) else None
+    entries = list(found) if isinstance(found, dict | list) else []
+    names = [e.get("filename") if isinstance(e, dict) else e for e in entries]
+    if not isinstance(data, dict) or not all(isinstance(name, str) for name in names):
+        raise ResultError(f"{file}: `{field}` with names is expected")
+    return tuple(map(str, names))
 
 
 def conversation_columns(columns: tuple[str, ...]) -> tuple[str, ...]:

@@ -10,7 +10,8 @@ from jinja2.ext import Extension
 from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from harness.runs.files import read_json
+from harness.errors import ResultError, reason
+from harness.runs.files import read_object
 
 _MARKER = re.compile(r"\{%-?\s*generation\s*-?%\}")
 
@@ -41,12 +42,19 @@ def marks_answers(text: str) -> bool:
 
 
 def own_template(model: Path) -> str | None:
-    """The chat template in a model's folder: its own file, else tokenizer_config.json's field."""
+    """The chat template in a model's folder: its own file, else tokenizer_config.json's field.
+
+    None where it has none. Raises ResultError for a file that is unreadable.
+    """
     file = model / "chat_template.jinja"
     if file.is_file():
-        return file.read_text(encoding="utf-8")
+        try:
+            return file.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ResultError(f"{file}: cannot be read: {reason(error)}") from None
     config = model / "tokenizer_config.json"
-    found = read_json(config).get("chat_template") if config.is_file() else None
+    found = read_object(config).get("chat_template") if config.is_file() else None
     if isinstance(found, list):  # several by name, as older models have them
-        found = {entry.get("name"): entry.get("template") for entry in found}.get("default")
+        named = [entry for entry in found if isinstance(entry, dict)]
+        found = {entry.get("name"): entry.get("template") for entry in named}.get("default")
     return found if isinstance(found, str) else None

@@ -6,12 +6,13 @@ import re
 from string import Formatter
 from typing import Annotated
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, model_validator
 
-from harness.config.base import Frozen, one_of
-from harness.config.graders import OWN_KINDS
+from harness.config.base import FieldError, Frozen, Line, Location, Word, one_of
+from harness.config.graders import GRADERS, OWN_KINDS
+from harness.errors import nearest
 
-NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
 
 def prompt_fields(prompt: str) -> list[str]:
@@ -30,7 +31,7 @@ _BRACES = "a brace that is meant as such is written twice: {{ }}"
 
 
 def _name(name: str) -> str:
-    if not NAME.match(name):
+    if not NAME.fullmatch(name):
         raise ValueError("letters, digits, '_' and '-' only, starting with a letter or digit")
     return name
 
@@ -46,7 +47,7 @@ class BenchmarkFile(Frozen):
 
     name: Annotated[str, AfterValidator(_name)]
     """Unset: the file's own."""
-    data: str
+    data: Location
     """JSONL file, one item a line; a relative path counts from this file's folder."""
     prompt: Annotated[str, AfterValidator(_prompt)] = "{question}"
     """The user's turn; `{field}` is replaced by that field of the item, `{{` is a brace."""
@@ -54,11 +55,19 @@ class BenchmarkFile(Frozen):
     """`math`: the last \\boxed{} equals `expected_answer`, by math-verify. `multiple_choice`: the
     letter equals `expected_answer`. `ifeval`: IFEval's checkers of `instruction_id_list` with
     `kwargs`. Any other kind of config/graders.py that is `for_own`: see its module."""
-    headline: str = ""
+    headline: Line = ""
     """The metric that plots and short tables show; unset: the grader's usual one."""
-    fields: dict[str, str] = {}
+    fields: dict[Word, Word] = {}
     """Our name of a field -> its name in the data, e.g. `expected_answer: solution`; `id` too."""
-    summary: str = "a benchmark of your own"
+    summary: Line = "a benchmark of your own"
     """One line for `prepare --list`."""
-    licence: str = ""
+    licence: Line = ""
     """Of the data."""
+
+    @model_validator(mode="after")
+    def _headline_is_a_metric(self) -> BenchmarkFile:
+        known = GRADERS[self.grader].metrics
+        if self.headline and self.headline not in known:
+            text = f"{self.grader} has no metric {self.headline!r}{nearest(self.headline, known)}"
+            raise FieldError("headline", f"{text}\nknown: {', '.join(known)}")
+        return self

@@ -6,19 +6,20 @@ from pathlib import Path
 
 from pydantic import model_validator
 
-from harness.config.base import Frozen
+from harness.config.base import FieldError, Frozen, Location, Word
 from harness.config.evaluation import EvaluationSpec
+from harness.config.site import VariableName
 from harness.config.spec import RunName
 
 
 class ExternalServer(Frozen):
     """A server that somebody else runs."""
 
-    address: str
+    address: Word
     """`http://host:port/v1`."""
-    model: str
+    model: Word
     """Its name of the model."""
-    api_key_env: str | None = None
+    api_key_env: VariableName | None = None
     """Environment variable that holds its key; None: it asks for none."""
 
 
@@ -27,12 +28,12 @@ class EvalSpec(Frozen):
 
     name: RunName
     """Name of the run."""
-    model: str
+    model: Location
     """The model's folder, absolute; with `external` any name."""
-    checkpoint: str = "base"
-    """Its name in the table: `checkpoint-<step>` for a marked checkpoint of a run."""
+    checkpoint: Word = "base"
+    """Its name in the table: that of its folder where it tells a step, as any trainer's does."""
     evaluation: EvaluationSpec
-    chat_template: str | None = None
+    chat_template: Location | None = None
     """A jinja file in place of the model's own template, absolute."""
     external: ExternalServer | None = None
     """Ask this server instead of starting one."""
@@ -40,7 +41,9 @@ class EvalSpec(Frozen):
     @model_validator(mode="after")
     def _nothing_to_choose(self) -> EvalSpec:
         if self.evaluation.checkpoints != "all" or self.evaluation.base_model:
-            raise ValueError("checkpoints and base_model are for runs that train")
+            chosen = "base_model" if self.evaluation.base_model else "checkpoints"
+            text = "checkpoints and base_model are for runs that train"
+            raise FieldError(("evaluation", chosen), text)
         return self
 
     @property

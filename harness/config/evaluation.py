@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
 from harness.config.backends import LmEvalSpec, NemoSkillsSpec
-from harness.config.base import Frozen, TimeLimit
+from harness.config.base import Frozen, Minutes, TimeLimit, Word
 from harness.config.gates import GatesSpec
 from harness.config.judge import JudgeSpec
 from harness.config.server import ServerSpec
@@ -24,16 +24,19 @@ class Sampling(Frozen):
     """Share of probability mass sampled from."""
     max_tokens: int = Field(default=4096, ge=1)
     """Tokens of an answer at most."""
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, le=2**31 - 1)
     """Seed of the first item; each item and repeat has one of its own."""
+
+
+Steps = Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)]
 
 
 class EvaluationSpec(Frozen):
     """Every checkpoint on every benchmark."""
 
-    benchmarks: tuple[str, ...] = Field(min_length=1)
+    benchmarks: tuple[Word, ...] = Field(min_length=1)
     """Names as `python -m harness prepare --list` prints them."""
-    checkpoints: Literal["all", "last"] | tuple[int, ...] = "all"
+    checkpoints: Literal["all", "last"] | Steps = "all"
     """Which checkpoints: all, the last, or these steps."""
     base_model: bool = False
     """Also evaluate the model before training (step 0)."""
@@ -45,7 +48,7 @@ class EvaluationSpec(Frozen):
     """Requests under way at once."""
     allow_unsandboxed_code: bool = False
     """Run model-written programs even where there is no sandbox: only in throw-away containers."""
-    request_timeout_minutes: float = Field(default=30, gt=0)
+    request_timeout_minutes: Minutes = 30
     """One answer must come in this time."""
     sampling: Sampling = Sampling()
     gates: GatesSpec = GatesSpec()
@@ -60,7 +63,14 @@ class EvaluationSpec(Frozen):
     @field_validator("benchmarks")
     @classmethod
     def _each_once(cls, benchmarks: tuple[str, ...]) -> tuple[str, ...]:
-        twice = sorted({name for name in benchmarks if benchmarks.count(name) > 1})
+        words: dict[str, list[str]] = {}
+        for word in benchmarks:
+            words.setdefault(word.partition(":")[0], []).append(word)
+        twice = [
+            each[0] if len(set(each)) == 1 else f"{name} ({', '.join(each)})"
+            for name, each in sorted(words.items())
+            if len(each) > 1
+        ]
         if twice:
             raise ValueError(f"named twice: {', '.join(twice)}")
         return benchmarks

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from math import isfinite
 from typing import Any, Literal
 
 Item = Mapping[str, Any]
@@ -56,7 +57,8 @@ class GraderKind:
 
 def _answer_problem(item: Item) -> str:
     answer = item["expected_answer"]
-    if isinstance(answer, bool) or not isinstance(answer, str | int | float) or str(answer) == "":
+    known = isinstance(answer, str | int | float) and not isinstance(answer, bool)
+    if not known or str(answer) == "" or (isinstance(answer, float) and not isfinite(answer)):
         return f"expected_answer is {answer!r}; text or a number is expected"
     return ""
 

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import re
-
 from pydantic import Field, field_validator, model_validator
 
-from harness.config.base import Frozen
+from harness.config.base import FieldError, Frozen, Location, Minutes, Scalar, Word
+from harness.config.endpoint import api_root
 from harness.config.server import ServerSpec
-from harness.config.site import Line, Scalar, VariableName
+from harness.config.site import VariableName
 
 OPENAI = "https://api.openai.com/v1"
-_URL = re.compile(r"^https?://[^\s/@?#]+(/[^\s@?#]*)?$")
 _OURS = ("model", "messages", "temperature", "max_tokens", "n", "stream")
 
 
 class ServedJudge(Frozen):
     """A judge of our own: served by the task itself, once the candidate's server has stopped."""
 
-    model: str
+    model: Location
     """A folder with a Hugging Face model, or its id on the Hub."""
     server: ServerSpec = ServerSpec()
     """How it is served; the task asks for as many GPUs as the larger of the two servers."""
@@ -27,9 +25,9 @@ class ServedJudge(Frozen):
 class JudgeSpec(Frozen):
     """The judge of mt-bench and arena-hard: any OpenAI-compatible endpoint, or `serve`."""
 
-    model: Line | None = None
+    model: Word | None = None
     """Model named in requests; unset: gpt-4o for mt-bench, gpt-4.1 for arena-hard."""
-    base_url: str = OPENAI
+    base_url: Word = OPENAI
     """Root of the endpoint's API, ending in /v1 as a rule. The judge's jobs must reach it."""
     api_key_env: VariableName | None = "OPENAI_API_KEY"
     """Variable of your shell that holds the key; list it in the site's `secrets`. null: no key."""
@@ -41,7 +39,7 @@ class JudgeSpec(Frozen):
     """Of the judge; null: not sent, for models that refuse it."""
     max_tokens: int | None = Field(default=None, ge=16)
     """Tokens of a judgement; unset: mt-bench 2048, arena-hard 4096, arena-hard-v2 16000."""
-    timeout_minutes: float = Field(default=10, gt=0)
+    timeout_minutes: Minutes = 10
     """One judgement must come in this time; then it is asked again."""
     retries: int = Field(default=8, ge=0)
     """How often a call is asked again after a time-out, 429 or 5xx (Retry-After is honoured)."""
@@ -54,22 +52,24 @@ class JudgeSpec(Frozen):
     @field_validator("base_url")
     @classmethod
     def _plain_url(cls, url: str) -> str:
-        if not _URL.match(url):
-            raise ValueError("http://host/v1 or https://host/v1 is expected, without a key in it")
-        return url.rstrip("/")
+        return api_root(url)
 
     @field_validator("body")
     @classmethod
     def _not_ours(cls, body: dict[str, Scalar]) -> dict[str, Scalar]:
         for name in body:
             if name in _OURS:
-                raise ValueError(f"{name} is set by the harness and cannot be given here")
+                raise FieldError(name, f"{name} is set by the harness and cannot be given here")
         return body
 
     @model_validator(mode="after")
     def _one_judge(self) -> JudgeSpec:
         if self.serve and (self.model or self.base_url != OPENAI):
-            raise ValueError("serve names a model of its own: give neither model nor base_url")
+            raise FieldError(
+                "serve", "serve names a model of its own: give neither model nor base_url"
+            )
         if not self.serve and self.base_url != OPENAI and not self.model:
-            raise ValueError(f"name the model that {self.base_url} serves (judge.model)")
+            raise FieldError(
+                "base_url", f"name the model that {self.base_url} serves (judge.model)"
+            )
         return self

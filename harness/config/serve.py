@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.config.base import Frozen, TimeLimit
+from harness.config.base import Frozen, Location, TimeLimit, Word
 from harness.config.server import ServerSpec
 from harness.config.spec import RunName
 
@@ -12,19 +12,19 @@ class ServeSpec(Frozen):
 
     name: RunName
     """Name of the run."""
-    model: str
+    model: Location
     """The model's folder, absolute."""
-    served_name: str
+    served_name: Word
     """Name by which clients ask for the model."""
     server: ServerSpec = ServerSpec()
-    chat_template: str | None = None
+    chat_template: Location | None = None
     """A jinja file in place of the model's own template, absolute."""
-    lora_adapters: dict[str, str] = {}
+    lora_adapters: dict[str, Location] = {}
     """LoRA adapters served beside the model: name -> folder (absolute)."""
-    key_file: str | None = None
+    key_file: Location | None = None
     """File of mode 600, outside the run folder, that holds the server's key; every node must see
     it. None: the engine has no key."""
-    host: str | None = None
+    host: Word | None = None
     """Address to listen on. Unset: loopback when the job runs on the submitting host, else the
     address by which the compute node reaches that host."""
     time_limit: TimeLimit | None = None

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from harness.config.base import Frozen, one_of
+from harness.config.base import Frozen, Minutes, Word, one_of
 from harness.config.engines import DEFAULT, ENGINES, EngineKind
 
 EngineName = Annotated[str, one_of(ENGINES)]
@@ -29,11 +29,11 @@ class ServerSpec(Frozen):
     """Precision of the weights while serving."""
     gpu_memory_utilization: float | None = Field(default=None, gt=0, le=1)
     """Share of GPU memory for the engine; unset: the engine's default."""
-    reasoning_parser: str | None = None
+    reasoning_parser: Word | None = None
     """The engine's own name of a parser for thinking blocks."""
     port: int | None = Field(default=None, ge=1024, le=65535)
     """Preferred HTTP port; taken when free. Unset: vllm 12738, others 8000."""
-    ready_timeout_minutes: float = Field(default=30, gt=0)
+    ready_timeout_minutes: Minutes = 30
     """The server must be proved ready in this time."""
     restarts: int = Field(default=1, ge=0)
     """How often a task starts its server again when it dies or hangs; answers so far are kept."""

@@ -7,20 +7,29 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from harness.config.base import Frozen, TimeLimit, one_of
+from harness.config.base import (
+    FieldError,
+    Frozen,
+    Line,
+    Location,
+    Scalar,
+    TimeLimit,
+    Word,
+    one_line,
+    one_of,
+)
 from harness.config.engines import ENGINES
 
 JobKind = Literal["train", "evaluate", "judge", "control"]
 Role = Annotated[str, one_of(["train", "evaluate", *ENGINES, "nemo-skills", "lm-eval"])]
-Scalar = str | int | float | bool
 
-_VARIABLE = re.compile(r"^[A-Za-z_][A-Za-z0-9_]*$")
-_OPTION = re.compile(r"^[a-z][a-z0-9-]*$")
-SECRET_NAME = re.compile(r"(_TOKEN|_KEY|_SECRET|PASSWORD|_CREDENTIALS)$", re.IGNORECASE)
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_OPTION = re.compile(r"[a-z][a-z0-9-]*")
+SECRET_NAME = re.compile(r"(_TOKEN|_KEY|_SECRET|PASSWORD|_CREDENTIALS)\Z", re.IGNORECASE)
 
 
 def _variable(name: str) -> str:
-    if not _VARIABLE.match(name):
+    if not _VARIABLE.fullmatch(name):
         raise ValueError(f"{name!r} is not a name of an environment variable")
     return name
 
@@ -28,40 +37,31 @@ def _variable(name: str) -> str:
 VariableName = Annotated[str, AfterValidator(_variable)]
 
 
-def _one_line(text: str) -> str:
-    if any(ord(c) < 32 for c in text):
-        raise ValueError("must be one line without control characters")
-    return text
-
-
-Line = Annotated[str, AfterValidator(_one_line)]
-
-
 class SlurmOptions(Frozen):
     """sbatch options for a kind of job. What is unset is not passed, so Slurm's default holds."""
 
-    partition: Line | None = None
-    account: Line | None = None
-    qos: Line | None = None
-    constraint: Line | None = None
-    reservation: Line | None = None
-    exclude: Line | None = None
+    partition: Word | None = None
+    account: Word | None = None
+    qos: Word | None = None
+    constraint: Word | None = None
+    reservation: Word | None = None
+    exclude: Word | None = None
     """Nodes never to be used, in Slurm's host list format."""
     gres_style: Literal["gpus-per-node", "gres"] | None = None
     """How GPUs are asked for: `--gpus-per-node=8` (default) or `--gres=gpu:8`."""
-    gpu_type: Line | None = None
+    gpu_type: Word | None = None
     """As in `--gpus-per-node=h100:8`."""
-    cpus_per_gpu: int | None = Field(default=None, ge=1)
+    cpus_per_gpu: int | None = Field(default=None, ge=1, le=100_000)
     """CPU cores for each GPU (default 8); a job without GPUs gets this many in all."""
-    mem_per_gpu_gb: int | None = Field(default=None, ge=1)
+    mem_per_gpu_gb: int | None = Field(default=None, ge=1, le=1_000_000)
     """GB of host memory for each GPU; unset leaves it to Slurm."""
-    gpu_memory_gb: float | None = Field(default=None, gt=0)
+    gpu_memory_gb: float | None = Field(default=None, gt=0, le=1_000_000)
     """GB of memory on each GPU, e.g. 80; `check` compares its estimate with it. Not an sbatch option."""
     time_limit: TimeLimit | None = None
     """Slurm time; defaults: train 24:00:00, evaluate and judge 4:00:00, control 0:30:00."""
-    signal_seconds: int | None = Field(default=None, ge=10)
+    signal_seconds: int | None = Field(default=None, ge=10, le=65_535)
     """Seconds before the time limit at which USR2 tells the job to save and requeue (default 120)."""
-    max_parallel_tasks: int | None = Field(default=None, ge=1)
+    max_parallel_tasks: int | None = Field(default=None, ge=1, le=1_000_000)
     """Tasks of one array that may run at the same time (default: no throttle)."""
     extra: dict[str, Scalar] = {}
     """Any further sbatch option by its long name, e.g. `mail-type: END`; `true` for a bare flag."""
@@ -70,11 +70,11 @@ class SlurmOptions(Frozen):
     @classmethod
     def _options_are_long_names(cls, extra: dict[str, Scalar]) -> dict[str, Scalar]:
         for name, value in extra.items():
-            if not _OPTION.match(name):
-                raise ValueError(f"{name!r} is not the long name of an sbatch option")
+            if not _OPTION.fullmatch(name):
+                raise FieldError(name, f"{name!r} is not the long name of an sbatch option")
             if name in _OURS:
-                raise ValueError(f"{name!r} is set by the harness and cannot be given here")
-            _one_line(str(value))
+                raise FieldError(name, f"{name!r} is set by the harness and cannot be given here")
+            one_line(str(value))
         return extra
 
 
@@ -89,13 +89,13 @@ _OURS = {
 class Environment(Frozen):
     """Where a role's programs live: lines that activate an environment, or a container."""
 
-    activate: tuple[Line, ...] = ()
+    activate: tuple[Word, ...] = ()
     """Shell lines run before the program, e.g. `source /envs/vllm/bin/activate`."""
-    container: Line | None = None
+    container: Word | None = None
     """Image of a container; then the program runs inside it."""
     runtime: Literal["apptainer", "enroot", "pyxis"] = "apptainer"
     """What runs the container: `apptainer exec`, `enroot start`, or srun's pyxis options."""
-    mounts: tuple[Line, ...] = ()
+    mounts: tuple[Word, ...] = ()
     """Extra folders for the container, `SOURCE:TARGET`; the run folder and the project are always in."""
     variables: dict[VariableName, Line] = {}
     """Environment variables of this role, e.g. `HF_HOME: /scratch/hf`. No secrets: see `secrets`."""
@@ -105,15 +105,16 @@ class Environment(Frozen):
     def _no_secrets(cls, variables: dict[str, str]) -> dict[str, str]:
         for name in variables:
             if SECRET_NAME.search(name):
-                raise ValueError(
-                    f"{name} looks like a secret; export it in your shell and list it in `secrets`"
-                )
+                text = "looks like a secret; export it in your shell and list it in `secrets`"
+                raise FieldError(name, f"{name} {text}")
         return variables
 
     @model_validator(mode="after")
     def _one_of_two(self) -> Environment:
         if self.container and self.activate and self.runtime == "pyxis":
-            raise ValueError("with pyxis, activate lines run outside the container: give only one")
+            raise FieldError(
+                "activate", "with pyxis, activate lines run outside the container: give only one"
+            )
         return self
 
 
@@ -122,9 +123,9 @@ class Site(Frozen):
 
     scheduler: Literal["auto", "slurm", "local"] = "auto"
     """`auto` takes Slurm where `sbatch` is found, else runs the same scripts on this machine."""
-    runs_dir: str = "runs"
+    runs_dir: Location = "runs"
     """Root of all run folders; must be on a file system that every node sees."""
-    benchmarks_dir: str = "~/.cache/harness/benchmarks"
+    benchmarks_dir: Location = "~/.cache/harness/benchmarks"
     """Prepared benchmark data; must be on a file system that every node sees."""
     slurm: SlurmOptions = SlurmOptions()
     """sbatch options for every kind of job."""
@@ -149,7 +150,8 @@ class Site(Frozen):
             if source is control:
                 given.pop("time_limit", None)
             extra = {**merged.get("extra", {}), **given.pop("extra", {})}  # type: ignore[dict-item]
-            merged.update(given)
+            # null takes a site's option back, but what a job cannot do without keeps its default.
+            merged |= {k: _DEFAULTS[kind].get(k) if v is None else v for k, v in given.items()}
             merged["extra"] = extra
         return SlurmOptions.model_validate(merged)
 

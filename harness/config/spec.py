@@ -7,15 +7,16 @@ from typing import Annotated
 
 from pydantic import AfterValidator, model_validator
 
-from harness.config.base import Frozen
+from harness.config.base import FieldError, Frozen
 from harness.config.evaluation import EvaluationSpec
 from harness.config.training.train import TrainSpec
+from harness.errors import nearest
 
-_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 
 
 def _run_name(name: str) -> str:
-    if not _NAME.match(name):
+    if not _NAME.fullmatch(name):
         raise ValueError(
             "letters, digits, '.', '_' and '-' only, starting with a letter or digit, at most 80"
         )
@@ -54,12 +55,16 @@ class Spec(Frozen):
         if self.train.keep_best is None:
             return self
         if self.evaluation is None:
-            raise ValueError("train.keep_checkpoints: best:N needs an evaluation to rank by")
+            text = "best:N needs an evaluation to rank by"
+            raise FieldError(("train", "keep_checkpoints"), text)
         metric = self.train.best_metric
         names = [name.partition(":")[0] for name in self.evaluation.benchmarks]
-        if metric is not None and metric.partition("/")[0] not in names:
-            raise ValueError(
-                f"train.best_metric: {metric}: <benchmark>/<aggregation>/<metric> of one of "
-                f"{', '.join(names)} is expected"
+        parts = metric.split("/", 2) if metric is not None else [names[0], "pass@1", "headline"]
+        if len(parts) < 3 or parts[0] not in names or not all(parts):
+            hint = nearest(parts[0], names) if parts[0] not in names else ""
+            raise FieldError(
+                ("train", "best_metric"),
+                f"{metric}: <benchmark>/<aggregation>/<metric> of one of {', '.join(names)} is "
+                f"expected, such as {names[0]}/pass@1/symbolic_correct{hint}",
             )
         return self

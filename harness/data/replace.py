@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from pathlib import Path
@@ -25,16 +26,30 @@ def check_replaceable(target: Path) -> None:
 
 
 def put(new: Path, target: Path) -> None:
-    """Rename `new` to `target`; what was there goes after it. Raises UserError, OSError."""
-    check_replaceable(target)
+    """Rename `new` to `target`; what was there goes after it. Raises UserError, OSError.
+
+    Of several processes that do so at once the last one's stays, and nothing else.
+    """
     old = target.parent / f".{target.name}.{os.getpid()}.old"
-    replacing = target.exists()
-    if replacing:
-        os.rename(target, old)
-    try:
-        os.rename(new, target)
-    except OSError:
-        if replacing:
-            os.rename(old, target)
-        raise
+    while True:
+        check_replaceable(target)
+        shutil.rmtree(old, ignore_errors=True)  # of a process of this id that was killed
+        aside = _set_aside(target, old)
+        try:
+            os.rename(new, target)
+            break
+        except OSError as error:
+            # Where another process was faster, what it put there is the old one now.
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                if aside:
+                    os.rename(old, target)
+                raise
     shutil.rmtree(old, ignore_errors=True)
+
+
+def _set_aside(target: Path, old: Path) -> bool:
+    try:
+        os.rename(target, old)
+    except FileNotFoundError:
+        return False
+    return True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import os
 import platform
 import subprocess
 import sys
@@ -109,7 +110,7 @@ def describe_environment(project: Path) -> dict[str, str]:
         "python": platform.python_version(),
         "executable": sys.executable,
         "host": platform.node(),
-        "user": getpass.getuser(),
+        "user": _user(),
     }
     for package in _PACKAGES:
         try:
@@ -121,6 +122,14 @@ def describe_environment(project: Path) -> dict[str, str]:
         changed = _git(project, "status", "--porcelain", "--untracked-files=no")
         facts["git_commit"] = commit + (" with local changes" if changed else "")
     return facts
+
+
+def _user() -> str:
+    """The user's name; the number where a container's passwd does not know it."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid())
 
 
 def _git(project: Path, *arguments: str) -> str:

@@ -25,7 +25,7 @@ from harness.config.spec import Spec
 from harness.config.training.train import TrainSpec
 from harness.errors import UserError
 from harness.plan.steps import planned_steps, total_steps
-from harness.runs.paths import BASE, checkpoint_name, checkpoint_step
+from harness.runs.paths import BASE, checkpoint_name, step_of_name
 
 Condition = Literal["afterok", "afterany"]
 Work = Literal["train", "evaluate", "judge", "serve", "close", "collect"]
@@ -180,7 +180,7 @@ def build_plan(spec: Spec, site: Site, rows: int | None = None) -> Plan:
 
 def eval_plan(spec: EvalSpec, site: Site) -> Plan:
     """One array that evaluates a model as it is, and its table."""
-    step = checkpoint_step(spec.checkpoint) or 0
+    step = step_of_name(spec.checkpoint) or 0
     checkpoint = PlannedCheckpoint(name=spec.checkpoint, step=step)
     array, *judge = _eval_jobs(spec.evaluation, site, checkpoint)
     jobs = (array.model_copy(update={"after": ()}), *judge)

@@ -7,6 +7,8 @@ import math
 from harness.config.training.train import TrainSpec
 from harness.errors import UserError
 
+MAX_CHECKPOINTS = 100_000
+
 
 def total_steps(train: TrainSpec, rows: int | None) -> int:
     """Optimizer steps of a training run.
@@ -33,6 +35,14 @@ def total_steps(train: TrainSpec, rows: int | None) -> int:
 
 
 def planned_steps(train: TrainSpec, total: int) -> list[int]:
-    """Steps at which a checkpoint is written: every multiple of `save_steps`, and the last."""
+    """Steps at which a checkpoint is written: every multiple of `save_steps`, and the last.
+
+    Raises UserError for more than any disk holds.
+    """
+    if total // train.save_steps > MAX_CHECKPOINTS:
+        raise UserError(
+            f"train.save_steps: {total:,} steps with a checkpoint every {train.save_steps:,} are "
+            f"more than {MAX_CHECKPOINTS:,} checkpoints: raise save_steps, or lower max_steps"
+        )
     steps = list(range(train.save_steps, total + 1, train.save_steps))
     return steps if steps and steps[-1] == total else [*steps, total]

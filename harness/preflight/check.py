@@ -14,9 +14,11 @@ from harness.errors import ResultError
 from harness.plan.steps import planned_steps, total_steps
 from harness.preflight.cluster.machine import check_machine
 from harness.preflight.cluster.offline import check_offline
-from harness.preflight.evaluation.benchmarks import check_evaluation
+from harness.preflight.evaluation.benchmarks import check_best_metric, check_evaluation
 from harness.preflight.evaluation.cost import check_tasks
-from harness.preflight.evaluation.judge import check_judge, resolve_judge
+from harness.preflight.evaluation.folders import resolve_folders
+from harness.preflight.evaluation.judge import check_judge
+from harness.preflight.evaluation.lm_eval_tasks import check_lm_eval_tasks
 from harness.preflight.evaluation.serving import check_serving
 from harness.preflight.findings import Finding, error, warning
 from harness.preflight.rows.contents import RowCheck, check_rows
@@ -67,7 +69,10 @@ def resolve_spec(spec: Spec) -> Spec:
         changes["chat_template_path"] = str(
             path if path.is_file() or not shipped.is_file() else shipped
         )
-    return resolve_judge(spec.model_copy(update={"train": train.model_copy(update=changes)}))
+    resolved: dict[str, object] = {"train": train.model_copy(update=changes)}
+    if spec.evaluation:
+        resolved["evaluation"] = resolve_folders(spec.evaluation)
+    return spec.model_copy(update=resolved)
 
 
 def resolve_site(site: Site) -> Site:
@@ -115,7 +120,9 @@ def check(
         findings += check_parallelism(spec, site, folder)
         findings += _check_plan(spec, site, rows, shape)
         if spec.evaluation:
-            findings += check_evaluation(spec.evaluation, site)
+            findings += check_evaluation(spec.evaluation, site) + check_best_metric(spec)
+            progress.stage("lm-eval's tasks")
+            findings += check_lm_eval_tasks(spec.evaluation, site)
             findings += check_tasks(spec.name, spec.evaluation, site)
             findings += check_judge(spec, site, rows)
             findings += check_serving(spec.evaluation, site, scheduler, folder)

@@ -16,10 +16,17 @@ class Finding(Frozen):
     """The field or file it is about, e.g. `train.dataset_name`."""
     message: str
     cure: str = ""
+    line: str = ""
+    """`file:line` of the field, where it stands in a file of the user's."""
+
+    @property
+    def told(self) -> str:
+        """Place, message and cure, without how bad it is."""
+        place = f"{self.line}: {self.place}" if self.line else self.place
+        return located(place, self.message, f"  {self.cure}" if self.cure else "")
 
     def __str__(self) -> str:
-        cure = f"  {self.cure}" if self.cure else ""
-        return f"{self.level}: {located(self.place, self.message, cure)}"
+        return f"{self.level}: {self.told}"
 
 
 def error(place: str, message: str, cure: str = "") -> Finding:

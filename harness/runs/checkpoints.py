@@ -17,7 +17,7 @@ from typing import Any
 
 from harness.errors import ResultError
 from harness.runs.files import read_json, utc_now, write_json
-from harness.runs.paths import COMPLETE_MARKER, checkpoint_step
+from harness.runs.paths import COMPLETE_MARKER, checkpoint_step, step_of_name
 
 _FINGERPRINT_BYTES = 1 << 20
 RESUME_FILES = (
@@ -118,7 +118,7 @@ def read_marker(checkpoint: Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     marker = read_json(path)
-    if not isinstance(marker, dict) or marker.get("step") != checkpoint_step(checkpoint.name):
+    if not isinstance(marker, dict) or marker.get("step") != step_of_name(checkpoint.name):
         raise ResultError(f"{path}: is not this checkpoint's marker: {json.dumps(marker)[:200]}")
     return marker
 

@@ -90,8 +90,9 @@ def differences(
         return {}
     found: dict[str, tuple[Any, Any]] = {}
     path = arguments.get("chat_template_path")
-    if path:
-        digest = template_digest(Path(path).read_text(encoding="utf-8"))
+    text = _text(Path(path)) if path else None
+    if text is not None:
+        digest = template_digest(text)
         if digest != config.get(TEMPLATE):
             found["chat_template_path"] = (config.get(TEMPLATE), digest)
     for name, value in arguments.items():
@@ -99,10 +100,19 @@ def differences(
             continue
         if _comparable(config[name]) != _comparable(value):
             found[name] = (config[name], value)
-    for name in marker.get(CHANGED) or ():
+    changed = marker.get(CHANGED)
+    for name in changed if isinstance(changed, list) else ():
         if name in config and name not in arguments and name not in HARMLESS:
             found[name] = (config[name], None)
     return found
+
+
+def _text(template: Path) -> str | None:
+    """Text of a template; None where it is unreadable, which the check of the template says."""
+    try:
+        return template.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return None
 
 
 def _comparable(value: Any) -> Any:

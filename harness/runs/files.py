@@ -63,5 +63,15 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ResultError(f"{path}: no such file") from None
+    except RecursionError:
+        raise ResultError(f"{path}: cannot be read as JSON: nested too deeply") from None
     except (OSError, ValueError) as error:
         raise ResultError(f"{path}: cannot be read as JSON: {error}") from None
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """The JSON object in a file. Raises ResultError when it is missing, unreadable or no mapping."""
+    value = read_json(path)
+    if not isinstance(value, dict):
+        raise ResultError(f"{path}: a mapping is expected")
+    return value

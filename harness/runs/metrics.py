@@ -15,9 +15,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import ValidationError
-
 from harness.config.base import Frozen
+from harness.config.reading.words import checked
 from harness.errors import ResultError
 from harness.runs.files import read_json, utc_now, write_json
 from harness.runs.paths import CellPaths
@@ -49,10 +48,7 @@ def read_task(cell: CellPaths) -> TaskRecord | None:
     """task.json of a cell; None if there is none. Raises ResultError when it is unreadable."""
     if not cell.task.is_file():
         return None
-    try:
-        return TaskRecord.model_validate(read_json(cell.task))
-    except ValidationError as error:
-        raise ResultError(f"{cell.task}: not a task record: {error.errors()[0]['msg']}") from None
+    return checked(TaskRecord, read_json(cell.task), cell.task, "task record")
 
 
 def write_task(cell: CellPaths, record: TaskRecord) -> None:

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import json
 import os
+from math import isfinite
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
+from harness.config.base import path_problem
 from harness.errors import ResultError
-from harness.runs.files import read_json
+from harness.runs.files import read_json, read_object
 
 # vLLM 0.32, transformers_utils/model_arch_config_convertor.py: derive_max_model_len_and_key and
 # get_total_num_kv_heads.
@@ -33,15 +35,17 @@ _MAX_HEADER = 100_000_000
 
 def find_model(name: str) -> Path | None:
     """Where the model lies on this machine: its folder, or its snapshot in the Hub's cache."""
-    return Path(name) if Path(name).is_dir() else cached_snapshot(name)
+    return Path(name) if os.path.isdir(name) else cached_snapshot(name)
 
 
 def cached_snapshot(name: str) -> Path | None:
     """The newest snapshot with a config.json in the Hub's cache (huggingface_hub's layout)."""
-    home = Path(os.environ.get("HF_HOME", "~/.cache/huggingface")).expanduser()
-    cache = Path(os.environ.get("HF_HUB_CACHE", home / "hub"))
+    if path_problem(folder := f"models--{name.replace('/', '--')}"):
+        return None
+    home = os.path.expanduser(os.environ.get("HF_HOME", "~/.cache/huggingface"))
+    cache = Path(os.environ.get("HF_HUB_CACHE", f"{home}/hub"))
     snapshots = sorted(
-        (cache / f"models--{name.replace('/', '--')}" / "snapshots").glob("*/config.json"),
+        (cache / folder / "snapshots").glob("*/config.json"),
         key=lambda path: path.stat().st_mtime,
     )
     return snapshots[-1].parent if snapshots else None
@@ -49,9 +53,7 @@ def cached_snapshot(name: str) -> Path | None:
 
 def text_config(folder: Path) -> dict[str, Any]:
     """config.json, or the part of it that is about text. Raises ResultError."""
-    config = read_json(folder / "config.json")
-    if not isinstance(config, dict):
-        raise ResultError(f"{folder / 'config.json'}: a mapping is expected")
+    config = read_object(folder / "config.json")
     inner = config.get("text_config")
     return inner if isinstance(inner, dict) else config
 
@@ -59,27 +61,38 @@ def text_config(folder: Path) -> dict[str, Any]:
 def model_limit(folder: Path) -> int | None:
     """Tokens that the model can take, by vLLM's rule; None where its files do not say."""
     config = text_config(folder)
-    lengths = [v for key in _LENGTH_KEYS if isinstance(v := config.get(key), int)]
-    own = config.get("model_max_length")
-    limit: float | None = own if isinstance(own, int) else min(lengths, default=None)
-    if limit is None:
+    lengths = [v for key in _LENGTH_KEYS if (v := _size(config.get(key)))]
+    own = _size(config.get("model_max_length"))
+    if own is None and not lengths:
         return None
+    limit = float(own or min(lengths))
     tokenizer = folder / "tokenizer_config.json"
-    said = read_json(tokenizer).get("model_max_length") if tokenizer.is_file() else None
-    if isinstance(said, int | float):  # 1e30 stands for "no limit"
+    said = read_object(tokenizer).get("model_max_length") if tokenizer.is_file() else None
+    if is_number(said):  # 1e30 stands for "no limit"
         limit = min(limit, said)
     return int(limit * _rope_factor(config))
 
 
+def _size(value: Any) -> int | None:
+    """A size in a configuration: a whole number above 0."""
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None
+
+
+def is_number(value: Any) -> TypeGuard[int | float]:
+    """Whether a value of a file is a finite number."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
+
+
 def _rope_factor(config: dict[str, Any]) -> float:
-    rope = config.get("rope_parameters") or config.get("rope_scaling") or {}
-    if "gemma3" in str(config.get("model_type")):
+    rope = config.get("rope_parameters") or config.get("rope_scaling")
+    if not isinstance(rope, dict) or "gemma3" in str(config.get("model_type")):
         return 1.0
     factor = 1.0
     # One set of parameters, or one for each kind of layer.
     for part in [r for r in rope.values() if isinstance(r, dict)] or [rope]:
-        if part.get("rope_type", part.get("type", "default")) not in _SCALED_ROPE:
-            factor = float(part.get("factor") or 1.0)
+        kind, given = part.get("rope_type", part.get("type", "default")), part.get("factor")
+        if kind not in _SCALED_ROPE:
+            factor = float(given) if given and is_number(given) else 1.0
     return factor
 
 

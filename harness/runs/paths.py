@@ -22,9 +22,9 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
-from harness.errors import UserError, nearest
+from harness.errors import UserError, nearest, printable
 
-RUN_ID = re.compile(r"^\d{8}-\d{6}-[a-z]{4}$")
+RUN_ID = re.compile(r"[0-9]{8}-[0-9]{6}-[a-z]{4}\Z")
 MANIFEST = "manifest.json"
 COMPLETE_MARKER = "HARNESS_COMPLETE.json"
 MERGED_MARKER = "HARNESS_MERGED.json"
@@ -44,10 +44,31 @@ def checkpoint_name(step: int) -> str:
 
 
 def checkpoint_step(name: str) -> int | None:
-    """The step in a checkpoint's name; 0 for the base model, None for any other name."""
+    """The step in a checkpoint's own name; 0 for the base model, None for any other name."""
     if name == BASE:
         return 0
-    match = re.fullmatch(r"checkpoint-(\d+)", name)
+    match = re.fullmatch(r"checkpoint-(0|[1-9][0-9]{0,17})", name)
+    return int(match[1]) if match else None
+
+
+_STEP_NAME = re.compile(
+    r"(?:checkpoint|ckpt|global[-_]?step|step|iter(?:ation)?)[-_=]?([0-9]{1,18})"
+    r"(?:[-_](?:hf|merged|unsharded))?",
+    re.IGNORECASE,
+)
+
+
+def step_of_name(name: str) -> int | None:
+    """The step that the name of anybody's checkpoint folder tells; 0 for the base model.
+
+    As trainers name them: `checkpoint-500` (transformers), `global_step_500` (verl),
+    `global_step500` (DeepSpeed, OpenRLHF), `step_500`, `step-500` (open-instruct, torchtitan),
+    `step500-unsharded` (OLMo), `iter_0000500` (Megatron), and `…-hf` beside them. None for any
+    other name.
+    """
+    if name == BASE:
+        return 0
+    match = _STEP_NAME.fullmatch(name)
     return int(match[1]) if match else None
 
 
@@ -219,50 +240,6 @@ def key_file(run_id: str) -> Path:
     return Path(state) / "harness" / "keys" / f"{run_id}.key"
 
 
-@dataclass(frozen=True)
-class TokenisedPaths:
-    """Rows tokenised once, shared by every run that asks for the same."""
-
-    cache: Path
-    key: str
-
-    @property
-    def root(self) -> Path:
-        return self.cache / self.key
-
-    @property
-    def rows(self) -> Path:
-        return self.root / "rows"
-
-    @property
-    def facts(self) -> Path:
-        """What the rows were made from; written last."""
-        return self.root / "facts.json"
-
-    @property
-    def lock(self) -> Path:
-        return self.cache / f"{self.key}.lock"
-
-    @property
-    def alive(self) -> Path:
-        """Touched while they are being made."""
-        return self.cache / f"{self.key}.alive"
-
-    @property
-    def problem(self) -> Path:
-        """Why they could not be made."""
-        return self.cache / f"{self.key}.error"
-
-    @property
-    def is_whole(self) -> bool:
-        return self.facts.is_file()
-
-
-def tokenised_cache(run: RunPaths) -> Path:
-    """Shared by all runs of a runs folder; may be deleted when no training is running."""
-    return run.root.parent.parent / ".tokenised"
-
-
 def link_latest(root: Path) -> None:
     """Point `<runs_dir>/<name>/latest` at a run, atomically."""
     link = root.parent / "latest"
@@ -285,16 +262,17 @@ def find_run(word: str | None, runs_dir: Path) -> RunPaths:
 
     Raises UserError when there is none.
     """
-    if word and (Path(word) / MANIFEST).is_file():
+    if word and os.path.isfile(os.path.join(word, MANIFEST)):  # False of what no file system takes
         return RunPaths(Path(word).resolve())
     runs = find_runs(runs_dir)
     matching = [run for run in runs if word in (None, run.name, run.run_id)]
     if matching:
         return matching[-1]
-    if word:
+    if word is not None:
         known = {run.name for run in runs} | {run.run_id for run in runs}
         raise UserError(
-            f"{word}: no run folder, and no run of that name or id under {runs_dir}"
+            f"{printable(word) or 'an empty word'}: no run folder, and no run of that name or id "
+            f"under {runs_dir}"
             f"{nearest(word, known)}"
         )
     raise UserError(f"no run under {runs_dir} yet; start one with `python -m harness submit`")

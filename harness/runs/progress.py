@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from datetime import datetime, timezone
 from typing import Any
 
-from harness.runs.files import read_json
+from harness.runs.files import read_object
+from harness.runs.models import is_number
 from harness.runs.paths import RunPaths
 
 SILENT_S = 600.0
@@ -24,12 +25,17 @@ def read_progress(run: RunPaths) -> dict[str, Any]:
     """
     if not run.train_state.is_file():
         return {}
-    state = read_json(run.train_state)
+    state = read_object(run.train_state)
     last = _last_entry(run)
     # The state is written every few seconds: a crash may leave the log further on.
-    step = max(state.get("step") or 0, last.get("step") or 0)
+    step = max(_step(state), _step(last))
     told = {name: last[name] for name in _FROM_LOG if last.get(name) is not None}
     return {**told, **state, "step": step}
+
+
+def _step(entry: Mapping[str, Any]) -> int:
+    step = entry.get("step")
+    return step if isinstance(step, int) else 0
 
 
 def _last_entry(run: RunPaths) -> dict[str, Any]:
@@ -65,10 +71,10 @@ def progress_line(train: Mapping[str, Any], now: datetime) -> str:
     running = train.get("state") == "running"
     loss = train.get("loss")
     if loss is not None:
-        parts.append(f"loss {loss if isinstance(loss, str) else f'{loss:.4g}'}")
-    if running and train.get("steps_per_second") is not None:
+        parts.append(f"loss {f'{loss:.4g}' if is_number(loss) else loss}")
+    if running and is_number(train.get("steps_per_second")):
         parts.append(f"{train['steps_per_second']:.3g} steps/s")
-    if running and train.get("remaining_seconds") is not None:
+    if running and is_number(train.get("remaining_seconds")):
         parts.append(f"{clock(train['remaining_seconds'])} left")
     if train.get("restarts"):
         parts.append(f"restart {train['restarts']}")

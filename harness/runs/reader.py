@@ -82,6 +82,14 @@ class RunReader:
         """Marked checkpoints by step, in order of steps."""
         return complete_checkpoints(self.checkpoints_dir)
 
+    @cached_property
+    def evaluable(self) -> frozenset[str]:
+        """Names of the checkpoints that are there: marked ones, and the model that `eval` was given."""
+        names = {path.name for path in self.complete.values()}
+        if isinstance(self.spec, EvalSpec) and (self.external or Path(self.spec.model).is_dir()):
+            names.add(self.spec.checkpoint)
+        return frozenset(names)
+
     def marker(self, checkpoint: str) -> dict[str, Any] | None:
         """What a checkpoint's marker says; None when it has none."""
         if checkpoint not in self._markers:

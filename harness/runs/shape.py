@@ -72,9 +72,10 @@ def read_shape(folder: Path) -> ModelShape | None:
     config = read_json(folder / "config.json")
     if not isinstance(config, dict):
         return None
-    # An unset word means what PretrainedConfig takes: tied.
-    tied = bool(config.get("tie_word_embeddings", True))
-    config = config.get("text_config") or config
+    inner = config.get("text_config")
+    outer, config = config, inner if isinstance(inner, dict) and inner else config
+    # A language model is made of the inner part. An unset word means what PretrainedConfig takes: tied.
+    tied = bool(config.get("tie_word_embeddings", outer.get("tie_word_embeddings", True)))
     parameters = count_parameters(folder, tied)
     if parameters is None:
         return None
@@ -92,5 +93,5 @@ def read_shape(folder: Path) -> ModelShape | None:
             embeddings=int(config["vocab_size"]) * int(config["hidden_size"]) * (1 if tied else 2),
             dtype=str(config.get("dtype") or config.get("torch_dtype") or "float32"),
         )
-    except (KeyError, TypeError, ValueError, ZeroDivisionError):
+    except (KeyError, TypeError, ValueError, ZeroDivisionError, OverflowError):
         return None

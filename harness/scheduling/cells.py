@@ -63,7 +63,7 @@ def _finished(facts: RunFacts, cell: Cell, record: TaskRecord, log: str) -> Cell
     try:
         paths = facts.run.cell(cell.checkpoint, cell.benchmark)
         metrics = read_result(paths, cell.benchmark, record)
-        if cell.checkpoint != BASE:
+        if cell.checkpoint != BASE and not facts.external:
             marker = facts.marker(cell.checkpoint)
             now = marker and marker.get("fingerprint")
             # A checkpoint pruned after its evaluation leaves its numbers valid.

@@ -11,11 +11,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
-
 from harness.benchmarks.prepare import is_prepared, prepare
 from harness.benchmarks.registry import BENCHMARKS
 from harness.config.load import PROJECT_ROOT
+from harness.config.reading.source import dump
 from harness.config.site import Site
 from harness.errors import HarnessError, SchedulerError, UserError
 from harness.plan.manifest import Manifest, add_submission, describe_environment, write_manifest
@@ -132,8 +131,8 @@ def write_run_folder(staged: Staged) -> None:
     final = staged.run.root
     partial = RunPaths(final.parent / f".{final.name}.partial")
     try:
-        write_text(partial.spec, _yaml(staged.spec.model_dump(mode="json")))
-        write_text(partial.site, _yaml(staged.site.model_dump(mode="json", exclude_unset=True)))
+        write_text(partial.spec, dump(staged.spec.model_dump(mode="json")))
+        write_text(partial.site, dump(staged.site.model_dump(mode="json", exclude_unset=True)))
         for name, text in staged.scripts.items():
             write_text(partial.script(name), text, mode=0o755)
             partial.logs(name).mkdir(parents=True)
@@ -151,10 +150,6 @@ def write_run_folder(staged: Staged) -> None:
     except OSError:
         shutil.rmtree(partial.root, ignore_errors=True)
         raise
-
-
-def _yaml(value: object) -> str:
-    return yaml.safe_dump(value, sort_keys=False, allow_unicode=True)
 
 
 def _write_commands(staged: Staged, ids: Mapping[str, str]) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,24 +14,51 @@ from harness.errors import UserError
 from harness.verbs.screen import count_levels, print_dry_run, print_table
 
 if TYPE_CHECKING:
+    from harness.config.reading.source import Source
     from harness.config.site import Site
+    from harness.config.spec import Spec
     from harness.preflight.findings import Finding
     from harness.scheduling.stage import Staged
 
 
-def load_site(site: str | None, overrides: list[str] | None) -> Site:
+def load_site(site: str | None, overrides: list[str] | None, local: bool = False) -> Site:
     """The site file, with absolute folders; its benchmarks are known from here on.
 
-    Raises UserError.
+    `local` takes this machine's own scheduler. Raises UserError.
     """
     from harness.benchmarks.custom import register_prepared
     from harness.config.load import find_site
     from harness.config.load import load_site as load
     from harness.preflight.check import resolve_site
 
-    resolved = resolve_site(load(find_site(site), overrides or ()))
+    given = [*(overrides or ())]
+    if local:
+        told = [text for text in given if text.replace(" ", "").startswith("scheduler=")]
+        if told and not told[-1].endswith("local"):
+            raise UserError(f"--set-site {told[-1]}: this runs here, without Slurm: leave it out")
+        given.append("scheduler=local")
+    resolved = resolve_site(load(find_site(site), given))
     register_prepared(Path(resolved.benchmarks_dir))
     return resolved
+
+
+def known_benchmarks(spec: Spec, source: Source) -> None:
+    """Raise UserError, with file and line, for a benchmark that nobody knows."""
+    from harness.benchmarks.registry import parse
+
+    for number, word in enumerate(spec.evaluation.benchmarks if spec.evaluation else ()):
+        key = ("evaluation", "benchmarks", number)
+        parse(word, f"{source.place(key)}: evaluation.benchmarks")
+
+
+@contextmanager
+def at_their_lines(source: Source) -> Iterator[None]:
+    """A UserError about a field of the spec is told with the field's file and line."""
+    try:
+        yield
+    except UserError as error:
+        line = source.line(str(error).partition(": ")[0])
+        raise UserError(f"{line}: {error}" if line else str(error)) from None
 
 
 def runs_dir_of(site: str | None, overrides: list[str] | None) -> Path:

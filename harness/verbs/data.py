@@ -10,10 +10,15 @@ import typer
 
 from harness.errors import UserError
 from harness.verbs.common import load_site, say
-from harness.verbs.options import AsJson, SetSite, SiteFile
+from harness.verbs.options import AsJson, SetSite, SiteFile, help_of, numeric
 
 data_app = typer.Typer(
-    help="Datasets to train on.",
+    help=help_of(
+        """Datasets to train on.
+
+        Example: python -m harness data convert chats.jsonl data/chats
+        """
+    ),
     no_args_is_help=True,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -48,6 +53,8 @@ def prepare(
 
     resolved = load_site(site, site_overrides)
     folder = Path(resolved.benchmarks_dir)
+    if show and (benchmarks or source or force):
+        raise UserError("--list shows all of them: leave names, --from and --force out")
     if show or not benchmarks:
         for b in BENCHMARKS.values():
             state = (
@@ -57,9 +64,12 @@ def prepare(
         if not show:
             raise UserError("name the benchmarks to prepare")
         return
+    takes_source = False
     for word in benchmarks:
         if not is_definition(word):
-            parse(word, "prepare")
+            takes_source |= bool(parse(word, "prepare").benchmark.source)
+    if source is not None and not takes_source:
+        raise UserError("--from: none of these is made from a publisher's files; leave it out")
     for word in benchmarks:
         if is_definition(word):
             print(f"{word}: {prepare_own(Path(word), folder, force)}", flush=True)
@@ -148,11 +158,25 @@ def inspect(
         str | None, typer.Option("--model", help="Folder or id of the model: its tokenizer.")
     ] = None,
     max_length: Annotated[
-        int, typer.Option("--max-length", min=8, help="Tokens; longer rows are cut.")
+        int,
+        typer.Option(
+            "--max-length", parser=numeric(int, 8), metavar="N", help="Tokens; longer rows are cut."
+        ),
     ] = 4096,
-    rows: Annotated[int, typer.Option("--rows", min=0, help="How many rows to show.")] = 3,
+    rows: Annotated[
+        int,
+        typer.Option("--rows", parser=numeric(int, 0), metavar="N", help="How many rows to show."),
+    ] = 3,
     split: Annotated[str, typer.Option("--split", help="Of a DatasetDict.")] = "train",
-    seed: Annotated[int, typer.Option("--seed", help="Chooses the rows that are sampled.")] = 42,
+    seed: Annotated[
+        int,
+        typer.Option(
+            "--seed",
+            parser=numeric(int, 0, 2**32 - 1),
+            metavar="N",
+            help="Chooses the rows that are sampled.",
+        ),
+    ] = 42,
     as_json: AsJson = False,
 ) -> None:
     """What a dataset holds and what of it is trained; exit code 2 when it cannot be trained on.
@@ -165,3 +189,7 @@ def inspect(
     seen = inspect_dataset(folder, template, model, max_length, rows, split, seed, say)
     print_inspection(seen, as_json)
     raise typer.Exit(2 if any(f.level == "error" for f in seen.findings) else 0)
+
+
+for _command in data_app.registered_commands:
+    _command.help = help_of(_command.callback.__doc__ if _command.callback else "")

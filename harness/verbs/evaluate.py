@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from harness.config.endpoint import api_root
 from harness.config.engines import shown_names
-from harness.errors import UserError
+from harness.errors import UserError, printable
 from harness.verbs.common import approve, follow_run, load_site, local_model, say
-from harness.verbs.options import AsJson, Poll, SetSite, SiteFile
+from harness.verbs.options import AsJson, Poll, SetSite, SiteFile, only_while_waiting
 
 if TYPE_CHECKING:
     from harness.config.evaluate import EvalSpec
 
 Text = str | None
+EXAMPLE = "http://host:port/v1 is expected; a server's key is given by --api-key-env VARIABLE"
 
 
 def evaluate(
@@ -46,12 +49,14 @@ def evaluate(
     """
     from harness.entry import run_job
     from harness.preflight.cluster.slurm import check_slurm
+    from harness.preflight.evaluation.folders import resolve_folders
     from harness.preflight.evaluation.standalone import check_eval
     from harness.scheduling.stage import choose_scheduler, stage_eval
     from harness.scheduling.submit import submit
 
+    only_while_waiting(poll, not detach, "waiting: leave --detach out")
     here = local or server_address is not None  # a running server is reached from here
-    resolved = load_site(site, [*(site_overrides or ()), *(["scheduler=local"] if here else ())])
+    resolved = load_site(site, site_overrides, local=here)
     scheduler = choose_scheduler(resolved)
     external = _external(server_address, server_model or model, api_key_env)
     if (server_model or api_key_env) and external is None:
@@ -60,12 +65,13 @@ def evaluate(
     if external:
         server["gpus"] = 0
     data: dict[str, Any] = {
-        "evaluation": {"benchmarks": [w for w in benchmarks.split(",") if w], "server": server},
+        "evaluation": {"benchmarks": _words(benchmarks), "server": server},
         "external": external,
         **_model(model, external, chat_template),
     }
     data["name"] = name or data["name"]
     spec = _spec(data, overrides or [])
+    spec = spec.model_copy(update={"evaluation": resolve_folders(spec.evaluation)})
     staged = stage_eval(spec, resolved, scheduler)
     findings = [*check_eval(spec, resolved, scheduler), *check_slurm(staged)]
     approve(staged, findings, dry_run, as_json, no_check)
@@ -80,14 +86,29 @@ def evaluate(
     follow_run(run, poll, as_json)
 
 
+def _words(text: str) -> list[str]:
+    """Names with commas, each known. Raises UserError."""
+    from harness.benchmarks.registry import parse
+
+    words = [word.strip() for word in text.split(",") if word.strip()]
+    if not words:
+        raise UserError("-b: names of benchmarks are expected: -b ifeval,gsm8k:4")
+    for word in words:
+        parse(word, "-b")
+    return words
+
+
 def _external(address: Text, name: str, key: Text) -> dict[str, Any] | None:
+    """The server that is asked, by its API's root. Raises UserError."""
     if address is None:
         return None
-    if not re.match(r"^https?://[^/@]+(/.*)?$", address):
-        raise UserError(f"--server-address {address}: http://host:port/v1 is expected")
-    address = address.rstrip("/")
+    try:
+        root = api_root(address)
+    except ValueError as error:
+        shown = "" if "@" in address else f" {printable(address)}"  # a password is not shown again
+        raise UserError.at(f"--server-address{shown}", str(error), EXAMPLE) from None
     return {
-        "address": address if address.endswith("/v1") else f"{address}/v1",
+        "address": root if root.endswith("/v1") else f"{root}/v1",
         "model": name,
         "api_key_env": key,
     }
@@ -96,31 +117,58 @@ def _external(address: Text, name: str, key: Text) -> dict[str, Any] | None:
 def _model(model: str, external: dict[str, Any] | None, template: Path | None) -> dict[str, Any]:
     """Folder, names and template. Raises UserError."""
     from harness.config.load import expand
-    from harness.runs.checkpoints import read_marker
-    from harness.runs.paths import BASE, checkpoint_step
+    from harness.runs.paths import BASE
 
-    shown = _name(model.rstrip("/").rpartition("/")[2])
-    if external:
-        if template:
-            raise UserError("--chat-template: a running server has its own")
-        return {"model": model, "name": f"eval-{shown}"[:80]}
-    folder = local_model(model)
-    marked = checkpoint_step(folder.name) is not None and read_marker(folder) is not None
-    if marked and len(folder.parts) > 4:  # runs/<name>/<id>/checkpoints/checkpoint-500
-        shown = _name(f"{folder.resolve().parents[2].name}-{folder.name}")
+    if not model.strip():
+        raise UserError("MODEL: it is empty")
+    if external and template:
+        raise UserError("--chat-template: a running server has its own")
+    is_folder = os.path.isdir(model)  # False, too, of a name that no file system takes
+    shown = Path(os.path.abspath(model)).name if is_folder else model.rstrip("/").rpartition("/")[2]
+    if external and not is_folder:
+        return {"model": model, "name": _run_name(shown)}
+    folder = Path(os.path.abspath(model)) if external else local_model(model)
+    checkpoint, of = _checkpoint(folder)
     return {
         "model": str(folder),
-        "checkpoint": folder.name if marked else BASE,
-        "name": f"eval-{shown}"[:80],
+        "checkpoint": checkpoint or BASE,
+        "name": _run_name(f"{of}-{checkpoint}" if checkpoint else shown),
         "chat_template": str(expand(str(template), "--chat-template")) if template else None,
     }
 
 
-def _name(text: str) -> str:
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip(".-") or "model"
+def _checkpoint(folder: Path) -> tuple[str, str]:
+    """The name of a checkpoint's folder, anybody's, and of what it is of; empty for another model.
+
+    Of a run of ours, runs/<name>/<id>/checkpoints/checkpoint-500, it is the run's name; of others'
+    the folder above, as in <name>/global_step_500.
+    """
+    from harness.runs.checkpoints import read_marker
+    from harness.runs.paths import checkpoint_step, step_of_name
+
+    if step_of_name(folder.name) is None:
+        return "", ""
+    above = folder.resolve().parents
+    ours = checkpoint_step(folder.name) is not None and read_marker(folder) is not None
+    return folder.name, above[2 if ours and len(above) > 3 else 0].name
+
+
+def _run_name(text: str) -> str:
+    word = re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip(".-") or "model"
+    return f"eval-{word}"[:80]
 
 
 def _spec(data: dict[str, Any], overrides: list[str]) -> EvalSpec:
     from harness.config.load import build_eval
 
-    return build_eval(data, [f"evaluation.{text}" for text in overrides])
+    options: dict[tuple[str | int, ...], str] = {
+        ("name",): "--name",
+        ("model",): "MODEL",
+        ("chat_template",): "--chat-template",
+        ("external", "model"): "--model",
+        ("external", "address"): "--server-address",
+        ("external", "api_key_env"): "--api-key-env",
+        ("evaluation", "benchmarks"): "-b",
+        ("evaluation", "server", "engine"): "--engine",
+    }
+    return build_eval(data, [f"evaluation.{text}" for text in overrides], options)

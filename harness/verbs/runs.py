@@ -8,8 +8,26 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.errors import HarnessError, UserError
-from harness.verbs.common import approve, follow_run, load_site, runs_dir_of, say
-from harness.verbs.options import AsJson, Poll, RunWord, Set, SetSite, SiteFile, SpecFile, Wait
+from harness.verbs.common import (
+    approve,
+    at_their_lines,
+    follow_run,
+    known_benchmarks,
+    load_site,
+    runs_dir_of,
+    say,
+)
+from harness.verbs.options import (
+    AsJson,
+    Poll,
+    RunWord,
+    Set,
+    SetSite,
+    SiteFile,
+    SpecFile,
+    Wait,
+    only_while_waiting,
+)
 from harness.verbs.screen import count_levels, print_status, status_json
 
 if TYPE_CHECKING:
@@ -39,6 +57,7 @@ def submit(
     from harness.entry import run_job
     from harness.scheduling.submit import submit as submit_staged
 
+    only_while_waiting(poll, wait)
     staged, findings = _stage(spec, overrides, site, site_overrides, no_check)
     approve(staged, findings, dry_run, as_json)
     run = submit_staged(staged, run_job, report=say)
@@ -89,6 +108,7 @@ def status(
     from harness.runs.paths import find_run
     from harness.scheduling.status import run_status
 
+    only_while_waiting(poll, wait)
     found = find_run(run, runs_dir_of(site, site_overrides))
     if wait:
         follow_run(found, poll, as_json)
@@ -127,12 +147,15 @@ def retry(
     from harness.scheduling import retry as again
     from harness.scheduling.status import run_status
 
+    only_while_waiting(poll, wait)
+    if wait and dry_run:
+        raise UserError("--wait and --dry-run: a dry run starts nothing to wait for")
     found = find_run(run, runs_dir_of(site, site_overrides))
     show = print if dry_run and not as_json else say
     with again.retrying(found):
         state = run_status(found)
         again.check_ended(state, forgotten)
-        plan = again.plan_retry(state, {path.name for path in state.facts.complete.values()})
+        plan = again.plan_retry(state, state.facts.evaluable)
         lines = again.describe(plan, state.manifest, state.train)
         for line in lines:
             show(line)
@@ -174,18 +197,27 @@ def _stage(
     no_check: bool = False,
 ) -> tuple[Staged, tuple[Finding, ...]]:
     """Check, plan and render; with `no_check` only what the plan cannot do without."""
-    from harness.config.load import find_spec, load_spec
+    from harness.config.load import find_spec, read_spec
     from harness.preflight.check import check, resolve_spec, unchecked
     from harness.preflight.cluster.slurm import check_slurm
     from harness.scheduling.stage import choose_scheduler, stage
 
-    spec = resolve_spec(load_spec(find_spec(word), overrides or ()))
+    given, source = read_spec(find_spec(word), overrides or ())
     resolved = load_site(site, site_overrides)
-    scheduler = choose_scheduler(resolved)
-    checked = unchecked(spec) if no_check else check(spec, resolved, scheduler, say)
-    try:
-        staged = stage(checked.spec, resolved, scheduler, checked.rows)
-    except UserError as error:
-        # Without a readable dataset there may be no plan: then its finding says more.
-        raise UserError("\n".join([*map(str, checked.errors), str(error)])) from None
-    return staged, checked.findings if no_check else (*checked.findings, *check_slurm(staged))
+    known_benchmarks(given, source)
+    with at_their_lines(source):
+        spec = resolve_spec(given)
+        scheduler = choose_scheduler(resolved)
+        checked = unchecked(spec) if no_check else check(spec, resolved, scheduler, say)
+        found = tuple(
+            f.model_copy(update={"line": source.line(f.place)}) if f.level == "error" else f
+            for f in checked.findings
+        )
+        try:
+            staged = stage(checked.spec, resolved, scheduler, checked.rows)
+        except UserError as error:
+            # Without a readable dataset there may be no plan: then its finding says more.
+            errors = [str(f) for f in found if f.level == "error"]
+            told = "\n".join([*errors, f"error: {error}"])
+            raise UserError(told.removeprefix("error: ")) from None
+    return staged, found if no_check else (*found, *check_slurm(staged))

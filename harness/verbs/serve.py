@@ -12,7 +12,7 @@ import typer
 from harness.config.engines import CPU_ENGINE, shown_defaults, shown_names
 from harness.errors import SchedulerError, UserError
 from harness.verbs.common import approve, load_site, local_model, say
-from harness.verbs.options import AsJson, SetSite, SiteFile
+from harness.verbs.options import AsJson, SetSite, SiteFile, numeric
 from harness.verbs.screen import print_server
 
 if TYPE_CHECKING:
@@ -29,11 +29,11 @@ Number = int | None
 def serve(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="A folder, or an id in the Hub's cache.")],
     engine: Annotated[Text, typer.Option("--engine", help=f"{shown_names()}.")] = None,
-    tensor_parallel: Annotated[Number, typer.Option("--tensor-parallel", help=f"Default: {shown_defaults('tensor_parallel', 1)}.")] = None,
-    data_parallel: Annotated[Number, typer.Option("--data-parallel", help=f"Default: {shown_defaults('data_parallel', 1)}.")] = None,
-    gpus: Annotated[Number, typer.Option("--gpus", help="Default: the product of the two.")] = None,
-    max_model_len: Annotated[Number, typer.Option("--max-model-len", help="Default 32768, or the model's limit.")] = None,
-    port: Annotated[Number, typer.Option("--port", help="Preferred port; taken when free.")] = None,
+    tensor_parallel: Annotated[Number, typer.Option("--tensor-parallel", parser=numeric(int, 1), metavar="N", help=f"Default: {shown_defaults('tensor_parallel', 1)}.")] = None,
+    data_parallel: Annotated[Number, typer.Option("--data-parallel", parser=numeric(int, 1), metavar="N", help=f"Default: {shown_defaults('data_parallel', 1)}.")] = None,
+    gpus: Annotated[Number, typer.Option("--gpus", parser=numeric(int, 0), metavar="N", help="Default: the product of the two.")] = None,
+    max_model_len: Annotated[Number, typer.Option("--max-model-len", parser=numeric(int, 16), metavar="N", help="Default 32768, or the model's limit.")] = None,
+    port: Annotated[Number, typer.Option("--port", parser=numeric(int, 1024), metavar="N", help="Preferred port; taken when free.")] = None,
     host: Annotated[Text, typer.Option("--host", help="Address to listen on.")] = None,
     dtype: Annotated[Text, typer.Option("--dtype", help="Default bfloat16.")] = None,
     chat_template: Annotated[Path | None, typer.Option("--chat-template", metavar="FILE", help="A jinja file.")] = None,
@@ -58,7 +58,7 @@ def serve(
     """
     from harness.scheduling.stage import choose_scheduler
 
-    resolved = load_site(site, [*(site_overrides or ()), *(["scheduler=local"] if local else ())])
+    resolved = load_site(site, site_overrides, local=local)
     scheduler = choose_scheduler(resolved)
     given = {
         "engine": engine, "tensor_parallel": tensor_parallel, "data_parallel": data_parallel,
@@ -76,7 +76,7 @@ def serve(
 
 def _pairs(words: list[str], option: str, *, bare: bool = False) -> dict[str, Any]:
     """NAME=VALUE words; a bare NAME is true where that is allowed. Raises UserError."""
-    from harness.config.load import parse_value
+    from harness.config.reading.source import parse_value
 
     found: dict[str, Any] = {}
     for word in words:
@@ -124,7 +124,24 @@ def _spec(
         "lora_adapters": {n: str(expand(path, f"--lora {n}")) for n, path in lora.items()},
         **{name: value for name, value in rest.items() if value is not None},
     }
-    return build_serve(data, [f"server.{text}" for text in overrides])
+    return build_serve(data, [f"server.{text}" for text in overrides], _OPTIONS)
+
+
+_OPTIONS: dict[tuple[str | int, ...], str] = {
+    ("model",): "MODEL",
+    ("chat_template",): "--chat-template",
+    ("lora_adapters",): "--lora",
+    ("host",): "--host",
+    ("time_limit",): "--time",
+    ("server", "flags"): "--flag",
+    ("server", "engine"): "--engine",
+    ("server", "dtype"): "--dtype",
+    ("server", "port"): "--port",
+    ("server", "gpus"): "--gpus",
+    ("server", "tensor_parallel"): "--tensor-parallel",
+    ("server", "data_parallel"): "--data-parallel",
+    ("server", "max_model_len"): "--max-model-len",
+}
 
 
 def _stage(

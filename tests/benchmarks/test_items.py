@@ -81,19 +81,21 @@ def test_the_checksum_is_of_every_byte_whatever_the_limit(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("second", "message"),
     [
-        ('{"question": "q"}', "line 2 has no id"),
-        ('{"id": 7}', "line 2 has no id"),
-        ('{"id": null}', "line 2 has no id"),
-        ('["id"]', "line 2 has no id"),
-        ('"id"', "line 2 has no id"),
-        ('{"id": "a"', "delimiter"),
-        ("\ufffd", "Expecting value"),
+        ('{"question": "q"}', "line 4 has no id"),
+        ('{"id": 7}', "line 4 has no id"),
+        ('{"id": null}', "line 4 has no id"),
+        ('["id"]', "line 4 has no id"),
+        ('"id"', "line 4 has no id"),
+        ('{"id": "a"', "line 4: not JSON: .*delimiter"),
+        ("\ufffd", "line 4: not JSON: Expecting value"),
+        ('{"id": "\\ud800"}', "line 4: id has half of a surrogate pair"),
+        ('{"id": "b", "x": NaN}', "line 4: not JSON: NaN is no number"),
     ],
 )
 def test_a_line_that_is_no_item_is_refused_even_beyond_the_limit(
     tmp_path: Path, second: str, message: str
 ) -> None:
-    path = write(tmp_path / "i.jsonl", '{"id": "a"}\n', second + "\n")
+    path = write(tmp_path / "i.jsonl", '{"id": "a"}\n', "\n", " \n", second + "\n")
     for limit in (None, 1):
         with pytest.raises(ValueError, match=message):
             ItemFile(path, limit)

@@ -71,7 +71,7 @@ def test_v2_compares_each_category_with_its_own_baseline() -> None:
                 {"role": "user", "content": "P"},
                 {"role": "assistant", "content": {"answer": f"{model} on {uid}"}}]}) + "\n"
             for uid in "ab"
-        )
+        ).encode()
         for model in ("o3-mini-2025-01-31", "gemini-2.0-flash-001")
     ]  # fmt: skip
     items = complete("arena-hard-v2", [arena_item(0, q) for q in questions], files)

@@ -15,7 +15,6 @@ import pytest
 from filelock import FileLock
 
 from harness.benchmarks.prepare import (
-    convert,
     facts_file,
     ground_truth_link,
     is_prepared,
@@ -184,34 +183,3 @@ def test_no_network_names_the_address_and_the_way_without(
     first, second = str(caught.value).split("\n")
     assert first.startswith(f"tiny: {address} cannot be fetched: ")
     assert second.endswith("python -m harness prepare tiny --from FOLDER (holding x.jsonl)")
-
-
-def test_gsm8k_answers_are_numbers_and_the_calculators_marks_are_gone() -> None:
-    row = {"question": "Q", "answer": "He has <<1+1=2>>2.\n#### 1,234"}
-    half = {"question": "R", "answer": "so\n#### 0.5"}
-    first, second = convert(BENCHMARKS["gsm8k"], rows(row, half) + b"\n")
-    assert first == {"id": "gsm8k/0", "question": "Q", "expected_answer": 1234,
-                     "reference_solution": "He has 2.\n"}  # fmt: skip
-    assert isinstance(first["expected_answer"], int)
-    assert (second["id"], second["expected_answer"]) == ("gsm8k/1", 0.5)
-
-
-def test_ifeval_and_code_keep_every_field_of_their_source() -> None:
-    row = {"key": 12, "prompt": "P", "kwargs": [], "instruction_id_list": ["x:y"]}
-    (item,) = convert(BENCHMARKS["ifeval"], rows(row))
-    assert item == {"id": "ifeval/12", "question": "P", **row}
-    code = {"task_id": "HumanEval/0", "prompt": "def f():\n    return 1\n"}
-    (item,) = convert(BENCHMARKS["human-eval"], rows(code))
-    assert item == {"id": "HumanEval/0", "question": "def f():\n\treturn 1\n", **code}
-
-
-def test_a_line_separator_inside_a_row_ends_no_row() -> None:
-    text = json.dumps({"question": "a\u2028b\x85", "answer": "#### 1"}, ensure_ascii=False)
-    (item,) = convert(BENCHMARKS["gsm8k"], text.encode())
-    assert item["question"] == "a\u2028b\x85"
-
-
-def test_every_benchmark_with_rows_of_json_has_a_converter() -> None:
-    for benchmark in BENCHMARKS.values():
-        if benchmark.source and benchmark.name != "mmlu":
-            assert convert(benchmark, b"\n") == [], benchmark.name

@@ -73,7 +73,7 @@ def test_any_benchmark_of_another_program_is_known_by_its_prefix(backend: str) -
 @pytest.mark.parametrize(
     ("word", "repeats"),
     [("gsm8k", 1), ("gsm8k:1", 1), ("gsm8k:4", 4), ("gsm8k:1024", 1024), ("nemo-skills.a.b:8", 8),
-     ("mt-bench:1", 1), ("lm-eval.mmlu:1", 1)],
+     ("mt-bench:1", 1), ("lm-eval.mmlu:1", 1), ("lm-eval.tmmlu_(level)", 1), ("gsm8k:0004", 4)],
 )  # fmt: skip
 def test_a_number_after_the_colon_is_how_many_answers_are_drawn(word: str, repeats: int) -> None:
     run = parse(word)
@@ -99,12 +99,23 @@ def test_a_misspelt_word_offers_the_nearest() -> None:
         parse("gsm8k:x")
 
 
-@pytest.mark.parametrize("word", ["", "nemo-skills.", "lm-eval", "other.task", 'it\'s "a"\nb 🙂'])
+@pytest.mark.parametrize(
+    "word",
+    [
+        "", "nemo-skills.", "lm-eval", "other.task", 'it\'s "a"\nb 🙂', "lm-eval.../../x",
+        "lm-eval./etc/passwd", "nemo-skills...", "lm-eval.x\n", "lm-eval.-x", "lm-eval.--limit",
+        "lm-eval.x y", "lm-eval.x:y", "nemo-skills.a/b", "lm-eval.ü", "gsm8k:\u0664", "gsm8k:4\n",
+        "lm-eval." + "x" * 201,
+    ],
+)  # fmt: skip
 def test_what_is_nobodys_is_unknown_and_stays_on_one_line(word: str) -> None:
     with pytest.raises(UserError) as caught:
         parse(word)
-    assert str(caught.value).startswith(f"benchmarks: unknown benchmark {word!r}")
+    assert str(caught.value).startswith(f"benchmarks: unknown benchmark {repr(word)[:200]}")
     assert str(caught.value).count("\n") == 1
+    assert word not in BENCHMARKS
+    with pytest.raises(KeyError):
+        BENCHMARKS[word]
 
 
 @pytest.mark.parametrize(
@@ -112,6 +123,7 @@ def test_what_is_nobodys_is_unknown_and_stays_on_one_line(word: str) -> None:
     [
         ("gsm8k:0", "gsm8k:0: repeats are 1 to 1024"),
         ("gsm8k:1025", "gsm8k:1025: repeats are 1 to 1024"),
+        (f"gsm8k:{'9' * 5000}", f"gsm8k:{'9' * 194}…: repeats are 1 to 1024"),
         ("mt-bench:2", "mt-bench:2: a judged benchmark takes one answer per item: mt-bench"),
         ("lm-eval.mmlu:3", "lm-eval.mmlu:3: lm-eval draws one answer for each item; leave out :3"),
     ],

@@ -106,8 +106,12 @@ def test_a_folder_that_is_no_dataset_is_said_with_its_cure(tmp_path: Path, missi
     )
 
 
-@pytest.mark.parametrize("name", ["dataset_dict.json", "dataset_info.json"])
-@pytest.mark.parametrize("text", ["[]", "{", '"x"'])
+@pytest.mark.parametrize("name", ["dataset_dict.json", "dataset_info.json", "state.json"])
+@pytest.mark.parametrize(
+    "text",
+    ["[]", "{", '"x"', "null", "5", '{"splits": [1], "_data_files": [1], "features": [1]}',
+     '{"splits": [{}], "_data_files": [{}], "features": [null]}'],
+)  # fmt: skip
 def test_a_description_that_is_none_is_no_traceback(tmp_path: Path, name: str, text: str) -> None:
     folder = saved_dataset(tmp_path / "d")
     (folder / name).write_text(text)

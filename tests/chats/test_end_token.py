@@ -57,6 +57,28 @@ def test_it_is_the_first_special_or_added_token_after_the_answer(
 
 
 @pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ("{{ m.content | lower }}", IM_END),
+        ("{{ m.content[:3] }}", IM_END),
+        ("{{ m.content | trim | replace('P', '<|im_start|>') }}", IM_END),
+        ("{{ m.content }}{{ m.content }}", IM_END),
+        ("<think>{{ m.content | upper }}</think>", "</think>"),
+        ("", None),
+        ("{% if false %}{{ m.content }}{% endif %}", None),
+    ],
+)
+def test_a_template_may_alter_the_answer_and_one_that_drops_it_ends_no_turn(
+    tokenizer: Any, content: str, expected: int | str | None
+) -> None:
+    tokenizer.chat_template = (
+        f"{{% for m in messages %}}<|im_start|>{{{{ m.role }}}}\n{content}<|im_end|>{{% endfor %}}"
+    )
+    found = template_end_token(tokenizer)
+    assert found == (tokenizer.vocab[expected] if isinstance(expected, str) else expected)
+
+
+@pytest.mark.parametrize(
     ("known", "end", "expected"),
     [
         (None, None, []),

@@ -10,6 +10,7 @@ import pytest
 
 from harness.chats.template import marks_answers, own_template, syntax_problem
 from harness.errors import ResultError
+from harness.preflight.rows.template import check_own_template, check_template
 from tests.preflight.support import TEMPLATES
 
 
@@ -102,3 +103,24 @@ def test_a_damaged_tokenizer_config_is_an_error_with_its_file(tmp_path: Path) ->
     (tmp_path / "tokenizer_config.json").write_text("{")
     with pytest.raises(ResultError, match=r"tokenizer_config\.json: cannot be read as JSON"):
         own_template(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["[]", "null", "5"])
+def test_a_tokenizer_config_that_is_no_mapping_is_an_error_with_its_file(
+    tmp_path: Path, text: str
+) -> None:
+    (tmp_path / "tokenizer_config.json").write_text(text)
+    with pytest.raises(ResultError, match=r"tokenizer_config\.json: a mapping is expected"):
+        own_template(tmp_path)
+    tokenizer_config(tmp_path, ["default", {"name": "default", "template": "d"}])
+    assert own_template(tmp_path) == "d"
+
+
+def test_a_template_in_another_encoding_is_an_error_with_its_file(tmp_path: Path) -> None:
+    (tmp_path / "chat_template.jinja").write_bytes(b"caf\xe9")
+    with pytest.raises(ResultError, match=r"chat_template\.jinja: cannot be read: it is not UTF-8"):
+        own_template(tmp_path)
+    (found,) = check_own_template(tmp_path)
+    assert (found.level, found.place) == ("error", "MODEL")
+    (found,) = check_template(None, True, tmp_path)
+    assert (found.level, found.place) == ("error", "train.chat_template_path")

@@ -48,7 +48,7 @@ def test_a_copy_with_another_value_does_not_keep_the_old_look_up() -> None:
 def test_a_word_is_one_of_the_names_and_all_of_them_are_shown() -> None:
     assert WORD.validate_python("it's") == "it's"
     for wrong in ("A", "", " a", None, 1, ["a"]):
-        with pytest.raises(ValidationError, match="Input should be 'a', 'b' or \"it's\""):
+        with pytest.raises(ValidationError, match="'a', 'b' or \"it's\" is expected"):
             WORD.validate_python(wrong)
         assert WORD.validate_python("b") == "b"  # the names are not used up
 
@@ -79,7 +79,7 @@ def test_a_time_is_kept_as_it_was_written_and_a_number_is_minutes() -> None:
     assert TIME.validate_python("2-12") == "2-12"
     assert TIME.validate_python(90) == "90"
     for wrong in (True, False, None, 1.5, [90]):
-        with pytest.raises(ValidationError, match="valid string"):
+        with pytest.raises(ValidationError, match="a Slurm time is expected"):
             TIME.validate_python(wrong)
 
 

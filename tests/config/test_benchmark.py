@@ -79,7 +79,7 @@ def test_a_grader_that_needs_only_the_items_may_be_taken(tmp_path: Path, grader:
 @pytest.mark.parametrize("grader", ["code:mbpp", "judge:arena", "Math", ""])
 def test_another_grader_shows_those_that_may(tmp_path: Path, grader: str) -> None:
     told = refused(tmp_path, GOOD.replace("math", f"'{grader}'"))
-    assert told.startswith("my-own.yaml:2: grader: Input should be 'math', ")
+    assert told.startswith("my-own.yaml:2: grader: 'math', ")
     assert told.endswith(f"(got {grader!r})")
 
 

@@ -36,23 +36,38 @@ def test_checkpoints_are_all_the_last_or_steps(
     assert evaluation(tmp_path, setting).checkpoints == expected
 
 
-@pytest.mark.parametrize("value", ["first", "[last]", "5", "[1.5]", "null"])
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ("first", ": 'all', 'last' or a list is expected (got 'first')"),
+        ("lst", ": 'all', 'last' or a list is expected; did you mean 'last'? (got 'lst')"),
+        ("[last]", ".0: a whole number is expected (got 'last')"),
+        ("[500, 1.5]", ".1: a whole number is expected (got 1.5)"),
+        ("[true]", ".0: a whole number is expected (got true)"),
+        ("[0]", ".0: a number of at least 1 is expected (got 0)"),
+        ("5", ": 'all', 'last' or a list is expected (got 5)"),
+        ("null", ": 'all', 'last' or a list is expected (got null)"),
+        ("true", ": 'all', 'last' or a list is expected (got true)"),
+        ("{a: 1}", ": 'all', 'last' or a list is expected (got a mapping)"),
+    ],
+)
 def test_other_checkpoints_are_refused_with_the_words_that_may_stand_there(
-    tmp_path: Path, value: str
+    tmp_path: Path, value: str, words: str
 ) -> None:
     told = message(tmp_path, GOOD, f"evaluation.checkpoints={value}")
     assert told.startswith(f"--set evaluation.checkpoints={value}: evaluation.checkpoints")
-    assert "Input should be 'all' or 'last'" in told
+    assert words in told
 
 
 @pytest.mark.parametrize(
     ("benchmarks", "words"),
     [
-        ("[]", "at least 1 item"),
-        ("gsm8k", "a valid tuple"),
+        ("[]", "a list of at least 1 is expected"),
+        ("gsm8k", "a list is expected (got 'gsm8k')"),
         ("[gsm8k, mmlu, gsm8k, mmlu, ifeval]", "named twice: gsm8k, mmlu"),
         ("['gsm8k:4', 'gsm8k:4']", "named twice: gsm8k:4"),
-        ("null", "a valid tuple"),
+        ("[mmlu, gsm8k, 'gsm8k:4']", "named twice: gsm8k (gsm8k, gsm8k:4)"),
+        ("null", "a list is expected (got null)"),
     ],
 )
 def test_benchmarks_are_a_list_without_doubles(tmp_path: Path, benchmarks: str, words: str) -> None:

@@ -30,9 +30,9 @@ def test_what_makes_numbers_meaningless_is_invalid_unless_said_otherwise() -> No
 def test_a_share_is_0_to_1(tmp_path: Path, name: str) -> None:
     assert getattr(gates(tmp_path, f"{name}=0"), name) == 0
     assert getattr(gates(tmp_path, f"{name}=1"), name) == 1
-    for value, words in (("-0.1", "greater than or equal to 0"), ("20", "less than or equal to 1"),
-                         ("nan", "or equal to"), ("20%", "valid number"),
-                         ("null", "valid number")):  # fmt: skip
+    for value, words in (("-0.1", "a number of at least 0"), ("20", "a number of at most 1"),
+                         ("nan", "a number is expected (got 'nan')"), ("20%", "a number is"),
+                         ("null", "a number is expected (got null)")):  # fmt: skip
         told = message(tmp_path, GOOD, f"evaluation.gates.{name}={value}")
         assert told.startswith(f"--set evaluation.gates.{name}={value}: evaluation.gates.{name}: ")
         assert words in told
@@ -44,7 +44,7 @@ def test_a_verdict_is_warn_or_invalid_and_never_silence(tmp_path: Path, name: st
         assert getattr(gates(tmp_path, f"{name}={value}"), name) == value
     for value in ("ignore", "off", "null", "Warn", "''"):
         told = message(tmp_path, GOOD, f"evaluation.gates.{name}={value}")
-        assert f"evaluation.gates.{name}: Input should be 'warn' or 'invalid'" in told
+        assert f"evaluation.gates.{name}: 'warn' or 'invalid' is expected" in told
 
 
 def test_a_misspelt_gate_offers_the_nearest(tmp_path: Path) -> None:

@@ -62,18 +62,21 @@ def test_the_published_address_with_a_slash_is_still_the_published_one() -> None
 )  # fmt: skip
 def test_no_key_hides_in_an_address(url: str, tmp_path: Path) -> None:
     told = refused(tmp_path, base_url=url, model="m")
-    assert ".base_url: http://host/v1 or https://host/v1 is expected, without a key in it" in told
+    assert "key" not in told.replace("without a key in it", "").replace("key's variable", "")
+    usual = "http://host/v1 or https://host/v1 is expected, without a key in it"
+    blank = "it begins or ends with a blank", "it is empty", "must be one line"
+    assert told.startswith(tuple(f".base_url: {words}" for words in (usual, *blank)))
 
 
 def test_another_address_needs_the_name_of_its_model(tmp_path: Path) -> None:
     told = refused(tmp_path, base_url=HERE)
-    assert told == f": name the model that {HERE} serves (judge.model)"
+    assert told == f".base_url: name the model that {HERE} serves (judge.model)"
 
 
 @pytest.mark.parametrize("more", [{"model": "m"}, {"base_url": HERE, "model": "m"}])
 def test_a_judge_served_here_names_its_model_itself(more: dict[str, str], tmp_path: Path) -> None:
     told = refused(tmp_path, serve={"model": "/judge"}, **more)
-    assert told == ": serve names a model of its own: give neither model nor base_url"
+    assert told == ".serve: serve names a model of its own: give neither model nor base_url"
     served = JudgeSpec.model_validate({"serve": {"model": "/judge"}})
     assert served.serve is not None
     assert served.serve.server.engine == "vllm"
@@ -82,7 +85,7 @@ def test_a_judge_served_here_names_its_model_itself(more: dict[str, str], tmp_pa
 @pytest.mark.parametrize("field", ["model", "messages", "temperature", "max_tokens", "n", "stream"])
 def test_the_body_holds_nothing_that_the_harness_sets(field: str, tmp_path: Path) -> None:
     told = refused(tmp_path, body={"reasoning_effort": "low", field: 1})
-    assert told.startswith(f".body: {field} is set by the harness and cannot be given here")
+    assert told.startswith(f".body.{field}: {field} is set by the harness and cannot be given here")
 
 
 def test_further_fields_of_a_request_keep_their_kind() -> None:
@@ -107,7 +110,7 @@ def test_a_limit_out_of_range_is_shown(
     field: str, wrong: float, least: float, tmp_path: Path
 ) -> None:
     told = refused(tmp_path, **{field: wrong})
-    assert told.startswith(f".{field}: Input should be ")
+    assert told.startswith(f".{field}: a number ")
     assert told.endswith(f"(got {wrong})")
     assert getattr(JudgeSpec.model_validate({field: least}), field) == least
 

@@ -10,7 +10,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.config.load import expand, find_spec, load_site, load_spec
+from harness.config.load import expand, find_site, find_spec, load_site, load_spec
 from harness.errors import UserError
 
 GOOD = """\
@@ -113,6 +113,37 @@ def test_an_unset_variable_in_a_path_is_an_error(monkeypatch: pytest.MonkeyPatch
     monkeypatch.delenv("NOT_SET_HERE", raising=False)
     with pytest.raises(UserError, match="not set"):
         expand("$NOT_SET_HERE/runs", "site: runs_dir")
+
+
+def test_a_path_that_cannot_be_is_told_and_one_that_is_there_is_taken_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a$NOT_SET_HERE").mkdir()
+    assert expand("a$NOT_SET_HERE", "MODEL") == tmp_path / "a$NOT_SET_HERE"
+    for text, why in (
+        ("~no-such-user/x", "there is no such user"),
+        ("x" * 300, "no file system takes so long a name"),
+        ("a/" * 3000, "no file system takes so long a name"),
+        ("a\0b", "no path holds the character U+0000"),
+    ):
+        with pytest.raises(UserError, match=f"^MODEL: .*{why.replace('+', '.')}"):
+            expand(text, "MODEL")
+
+
+@pytest.mark.parametrize("word", ["x" * 5000, "a\0b", "", "."])
+def test_a_word_that_no_file_has_is_no_spec_and_no_site(word: str) -> None:
+    with pytest.raises(UserError, match="no such file"):
+        find_spec(word)
+    if word:
+        with pytest.raises(UserError, match="no such site file"):
+            find_site(word)
+
+
+def test_a_site_is_overridden_by_its_own_option(tmp_path: Path) -> None:
+    with pytest.raises(UserError) as caught:
+        load_site(None, ["slurm.partion=x"])
+    assert str(caught.value).startswith("--set-site slurm.partion=x: slurm.partion: unknown key")
 
 
 @given(st.text(max_size=60))

@@ -60,7 +60,7 @@ def test_an_unknown_engine_shows_those_there_are(tmp_path: Path) -> None:
     told = message(tmp_path, GOOD, "evaluation.server.engine=vlm")
     assert told == (
         "--set evaluation.server.engine=vlm: evaluation.server.engine: "
-        "Input should be 'vllm', 'sglang' or 'transformers' (got 'vlm')"
+        "'vllm', 'sglang' or 'transformers' is expected; did you mean 'vllm'? (got 'vlm')"
     )
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -42,6 +45,43 @@ def test_an_empty_folder_is_no_loss(tmp_path: Path) -> None:
     (tmp_path / "target").mkdir()
     put(dataset(tmp_path / "new", "new"), tmp_path / "target")
     assert (tmp_path / "target" / "data.arrow").read_text() == "new"
+    assert names(tmp_path) == ["target"]
+
+
+def test_of_several_at_once_one_stays_whole_and_nothing_is_left_beside_it(tmp_path: Path) -> None:
+    target = dataset(tmp_path / "target", "old")
+    for number in range(8):
+        dataset(tmp_path / f"new{number}", str(number))
+    code = (
+        "import sys; from pathlib import Path; from harness.data.replace import put\n"
+        "sys.stdin.readline(); [put(Path(n), Path(sys.argv[1])) for n in sys.argv[2:]]"
+    )
+    pairs = [[str(tmp_path / f"new{2 * i + n}") for n in range(2)] for i in range(4)]
+    started = [
+        subprocess.Popen([sys.executable, "-c", code, str(target), *pair], stdin=subprocess.PIPE)
+        for pair in pairs
+    ]
+    for process in started:
+        process.communicate(b"go\n", timeout=60)
+    assert [process.returncode for process in started] == [0] * 4
+    assert names(tmp_path) == ["target"]
+    assert (target / "data.arrow").read_text() in set("01234567")
+
+
+def test_who_comes_between_is_replaced_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = dataset(tmp_path / "target", "old")
+    rename, theirs = os.rename, dataset(tmp_path / "theirs", "theirs")
+
+    def rename_and_let_another_come(source: Path, place: Path) -> None:
+        rename(source, place)
+        if source == target and theirs.exists():
+            rename(theirs, target)
+
+    monkeypatch.setattr(os, "rename", rename_and_let_another_come)
+    put(dataset(tmp_path / "new", "new"), target)
+    assert (target / "data.arrow").read_text() == "new"
     assert names(tmp_path) == ["target"]
 
 

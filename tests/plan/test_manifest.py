@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -158,3 +160,11 @@ def test_no_variable_and_no_secret_is_in_the_environment_that_is_kept(
 ) -> None:
     monkeypatch.setenv("HF_TOKEN", "a-secret-of-mine")
     assert "a-secret-of-mine" not in json.dumps(describe_environment(tmp_path))
+
+
+def test_a_user_without_a_name_is_known_by_the_number(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for problem in (KeyError("getpwuid(): uid not found: 4711"), OSError("No username set")):
+        monkeypatch.setattr("getpass.getuser", Mock(side_effect=problem))
+        assert describe_environment(tmp_path)["user"] == str(os.getuid())

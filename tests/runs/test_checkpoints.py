@@ -195,3 +195,16 @@ def test_an_interrupted_pruning_is_finished_and_others_stay(tmp_path: Path) -> N
     assert (whole / "optimizer.pt").is_file()
     assert not (half / "optimizer.pt").exists()
     assert (half / "model.safetensors").is_file()
+
+
+def test_a_marked_checkpoint_under_anothers_name_is_of_the_same_step(tmp_path: Path) -> None:
+    made = find_model(tmp_path / "checkpoint-5")
+    mark_complete(made)
+    for name, same in (("global_step_5", True), ("step_0005", True), ("step_6", False)):
+        moved = made.rename(tmp_path / name)
+        if same:
+            assert (read_marker(moved) or {})["step"] == 5
+        else:
+            with pytest.raises(ResultError, match="is not this checkpoint's marker"):
+                read_marker(moved)
+        made = moved.rename(tmp_path / "checkpoint-5")

@@ -134,3 +134,14 @@ def test_a_template_counts_by_its_text_and_not_by_its_path(tmp_path: Path) -> No
         "chat_template_path": (template_digest("{{ é }}"), template_digest("{{ b }}"))
     }
     assert differences(known, {"chat_template_path": None}) == {}
+
+
+def test_a_template_that_cannot_be_read_and_an_odd_marker_are_no_traceback(tmp_path: Path) -> None:
+    template = tmp_path / "t.jinja"
+    template.write_bytes(b"caf\xe9")
+    marker = {"config": {"seed": 1, "weight_decay": 0.1}, "changed": 5}
+    arguments = {"seed": 1, "chat_template_path": str(template)}
+    assert differences(marker, arguments) == {}
+    assert differences({**marker, "changed": ["weight_decay"]}, arguments) == {
+        "weight_decay": (0.1, None)
+    }

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from harness.errors import ResultError
-from harness.runs.files import read_json, write_json, write_text
+from harness.runs.files import read_json, read_object, write_json, write_text
 
 
 def find_model(path: Path, weights: bytes = b"w" * 10) -> Path:
@@ -32,3 +32,14 @@ def test_an_unreadable_file_is_an_error_and_not_empty(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text("{")
     with pytest.raises(ResultError, match=r"a\.json"):
         read_json(tmp_path / "a.json")
+
+
+def test_only_a_mapping_is_an_object(tmp_path: Path) -> None:
+    file = tmp_path / "f.json"
+    for text, why in (("[]", "a mapping is expected"), ("null", "a mapping is expected"),
+                      ("[" * 100_000, "nested too deeply")):  # fmt: skip
+        file.write_text(text)
+        with pytest.raises(ResultError, match=f"f.json: .*{why}"):
+            read_object(file)
+    file.write_text('{"a": 1}')
+    assert read_object(file) == {"a": 1}

@@ -42,10 +42,12 @@ def test_a_record_comes_back_as_it_was_written_and_none_is_none(cell: CellPaths)
     ("text", "message"),
     [
         ("", "cannot be read as JSON"),
-        ("[]", "not a task record"),
-        ('{"reason": "x"}', "not a task record: Field required"),
-        ('{"state": "queued"}', "not a task record: Input should be"),
-        ('{"state": "ok", "colour": 1}', "not a task record: Extra inputs"),
+        ("[]", "not a task record: a mapping (`name: value` lines) is expected (got a list)"),
+        ('{"state": "ok", "facts": 5}', "not a task record: facts: a mapping "),
+        ('{"state": "ok", "job_id": 5}', "not a task record: job_id: text is expected (got 5)"),
+        ('{"reason": "x"}', "not a task record: state: required, but not given"),
+        ('{"state": "queued"}', "not a task record: state: 'running', 'answered', 'ok', "),
+        ('{"state": "ok", "colour": 1}', "not a task record: colour: unknown key"),
     ],
 )
 def test_an_unreadable_record_is_an_error_with_its_file(

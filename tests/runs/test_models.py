@@ -201,3 +201,45 @@ def test_a_snapshot_whose_file_is_gone_from_the_cache_is_none(
     (folder / "config.json").unlink()
     (folder / "config.json").symlink_to(tmp_path / "blobs" / "gone")
     assert cached_snapshot("owner/model") is None
+
+
+@pytest.mark.parametrize("text", ["[]", "null", '"x"'])
+def test_a_tokenizer_config_that_is_none_is_an_error_with_its_file(
+    tmp_path: Path, text: str
+) -> None:
+    folder = model(tmp_path / "m", {"max_position_embeddings": 100})
+    (folder / "tokenizer_config.json").write_text(text)
+    with pytest.raises(ResultError, match=r"tokenizer_config\.json: a mapping is expected"):
+        model_limit(folder)
+
+
+@pytest.mark.parametrize(
+    ("config", "said", "limit"),
+    [
+        ({"max_position_embeddings": True}, "5", None),
+        ({"max_position_embeddings": "100"}, "5", None),
+        ({"max_position_embeddings": 0}, "5", None),
+        ({"max_position_embeddings": 100, "rope_scaling": "linear"}, "null", 100),
+        ({"max_position_embeddings": 100, "rope_scaling": [1]}, "true", 100),
+        (
+            {"max_position_embeddings": 100, "rope_parameters": {"factor": "x", "type": "q"}},
+            "NaN",
+            100,
+        ),
+        ({"max_position_embeddings": 100}, "Infinity", 100),
+        ({"max_position_embeddings": 100}, "1e30", 100),
+        ({"max_position_embeddings": 100}, "64", 64),
+    ],
+)
+def test_values_of_another_kind_count_as_not_said(
+    tmp_path: Path, config: dict[str, Any], said: str, limit: int | None
+) -> None:
+    folder = model(tmp_path / "m", config)
+    (folder / "tokenizer_config.json").write_text(f'{{"model_max_length": {said}}}')
+    assert model_limit(folder) == limit
+
+
+def test_a_name_that_no_folder_has_is_in_no_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HOME", "~no-such-user/hf")
+    for name in ("x" * 5000, "a\0b", "", "/".join(["a" * 100] * 10)):
+        assert find_model(name) is None

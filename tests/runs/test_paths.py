@@ -14,7 +14,6 @@ from harness.runs.paths import (
     RUN_ID,
     CellPaths,
     RunPaths,
-    TokenisedPaths,
     checkpoint_name,
     checkpoint_step,
     find_run,
@@ -22,7 +21,7 @@ from harness.runs.paths import (
     key_file,
     link_latest,
     new_run_id,
-    tokenised_cache,
+    step_of_name,
 )
 
 ID = "20260101-000000-aaaa"
@@ -63,6 +62,31 @@ def test_a_checkpoints_name_and_its_step_are_each_others_inverse() -> None:
     assert [checkpoint_step(name) for name in hostile] == [None] * 5
 
 
+@pytest.mark.parametrize(
+    ("name", "step"),
+    [
+        ("checkpoint-500", 500), ("base", 0), ("global_step_500", 500), ("global_step500", 500),
+        ("step_500", 500), ("step-500", 500), ("step500-unsharded", 500), ("iter_0000500", 500),
+        ("checkpoint_500", 500), ("ckpt-500", 500), ("global_step500_hf", 500), ("step=500", 500),
+        ("checkpoint-0", 0), ("iter_0000000", 0),
+        ("500", None), ("qwen3", None), ("checkpoint-", None), ("my-checkpoint-500", None),
+        ("checkpoint-500.incomplete-1", None), ("checkpoint-500\n", None), ("step_5\u0665", None),
+        ("checkpoint--5", None), ("epoch_3", None), ("step-3.7-flash", None), ("", None),
+        ("checkpoint-" + "9" * 5000, None),
+    ],
+)  # fmt: skip
+def test_anybodys_checkpoint_folder_tells_its_step(name: str, step: int | None) -> None:
+    assert step_of_name(name) == step
+
+
+def test_only_the_trainers_own_spelling_is_a_checkpoint_of_ours() -> None:
+    # One step, one folder: `checkpoint-007` would stand beside `checkpoint-7`.
+    hostile = ("checkpoint-007", "checkpoint-\u0665", "checkpoint-" + "9" * 5000)
+    assert [checkpoint_step(name) for name in hostile] == [None] * 3
+    assert RUN_ID.match(f"{ID}\n") is None
+    assert RUN_ID.match("\u0662" + ID[1:]) is None
+
+
 def test_a_run_id_is_of_this_second_in_utc_and_of_some_letters() -> None:
     before = datetime.now(timezone.utc).replace(microsecond=0)
     made = [new_run_id() for _ in range(50)]
@@ -97,6 +121,18 @@ def test_a_word_that_names_no_run_says_where_was_looked(tmp_path: Path) -> None:
     )
     with pytest.raises(UserError, match="start one with `python -m harness submit`"):
         find_run(None, tmp_path / "mine")
+
+
+@pytest.mark.parametrize("word", ["x" * 5000, "a\0b", "", "\n"])
+def test_a_word_that_no_run_can_have_is_told_as_any_other(tmp_path: Path, word: str) -> None:
+    write_json(tmp_path / "mine" / ID / "manifest.json", {})
+    with pytest.raises(UserError) as caught:
+        find_run(word, tmp_path)
+    told = str(caught.value)
+    assert ": no run folder, and no run of that name or id under " in told
+    assert len(told) < 800 and "\n" not in told
+    if not word:
+        assert told.startswith("an empty word: ")
 
 
 def test_the_link_to_the_latest_moves_and_leaves_no_scrap(tmp_path: Path) -> None:
@@ -134,15 +170,3 @@ def test_a_servers_key_lies_in_the_users_home_and_not_in_the_run(
     monkeypatch.delenv("XDG_STATE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path))
     assert key_file(ID) == tmp_path / ".local" / "state" / "harness" / "keys" / f"{ID}.key"
-
-
-def test_tokenised_rows_are_whole_only_with_their_facts(tmp_path: Path) -> None:
-    cache = tokenised_cache(RunPaths(tmp_path / "name" / ID))
-    assert cache == tmp_path / ".tokenised"
-    rows = TokenisedPaths(cache, "0123")
-    rows.rows.mkdir(parents=True)
-    assert not rows.is_whole
-    rows.facts.write_text("{}")
-    assert rows.is_whole
-    # Beside the folder, which is removed where it is not whole.
-    assert {p.parent for p in (rows.lock, rows.alive, rows.problem)} == {cache}

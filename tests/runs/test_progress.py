@@ -41,3 +41,20 @@ def test_an_unreadable_state_is_an_error(run: RunPaths) -> None:
     write_text(run.train_state, "{")
     with pytest.raises(ResultError, match="cannot be read as JSON"):
         read_progress(run)
+
+
+@pytest.mark.parametrize("text", ["[]", "null", "5"])
+def test_a_state_that_is_no_mapping_is_an_error_with_its_file(run: RunPaths, text: str) -> None:
+    write_text(run.train_state, text)
+    with pytest.raises(ResultError, match=r"state\.json: a mapping is expected"):
+        read_progress(run)
+
+
+def test_values_of_another_kind_are_shown_or_left_out_and_are_no_traceback(run: RunPaths) -> None:
+    write_text(run.train_state, '{"state": "running", "step": "x", "max_steps": [], "updated": 5}')
+    write_text(run.train_log, '{"step": null, "loss": [1], "steps_per_second": "fast", '
+                              '"remaining_seconds": Infinity}\n')  # fmt: skip
+    line = progress_line(read_progress(run), NOW)
+    assert line == "running  step 0/[]  loss [1]"
+    write_text(run.train_log, "[1]\n")
+    assert progress_line(read_progress(run), NOW) == "running  step 0/[]"

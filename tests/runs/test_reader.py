@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.config.evaluate import EvalSpec
+from harness.config.evaluate import EvalSpec, ExternalServer
 from harness.config.evaluation import EvaluationSpec
 from harness.config.serve import ServeSpec
 from harness.config.spec import Spec
@@ -122,3 +122,19 @@ def test_a_spec_that_cannot_be_read_is_the_users_error_with_its_file(
         found.run.spec.write_text(text)
     with pytest.raises(UserError, match=r"spec\.yaml"):
         _ = found.spec
+
+
+def test_what_eval_was_given_can_be_evaluated_while_it_is_there(tmp_path: Path) -> None:
+    folder = find_model(tmp_path / "of others" / "global_step_500")
+    given = EVALUATED.model_copy(update={"model": str(folder), "checkpoint": folder.name})
+    assert reader(tmp_path / "a", given).evaluable == {"global_step_500"}
+    gone = given.model_copy(update={"model": str(tmp_path / "gone")})
+    assert reader(tmp_path / "b", gone).evaluable == frozenset()
+    server = ExternalServer(address="http://h:1/v1", model="m")
+    assert reader(tmp_path / "c", gone.model_copy(update={"external": server})).evaluable == {
+        "global_step_500"
+    }
+    trained = reader(tmp_path / "d", make_spec({"output_dir": str(tmp_path / "out")}))
+    mark_complete(find_model(tmp_path / "out" / "checkpoint-4"))
+    find_model(tmp_path / "out" / "checkpoint-8")
+    assert trained.evaluable == {"checkpoint-4"}

@@ -110,3 +110,22 @@ def test_a_header_that_cannot_be_read_is_an_error_with_its_file(
     (tmp_path / "a b.safetensors").write_bytes(content)
     with pytest.raises(ResultError, match=r"a b\.safetensors: not a whole safetensors file: "):
         count_parameters(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("outer", "inner", "tied"),
+    [
+        ({}, {}, True),
+        ({}, {"tie_word_embeddings": False}, False),
+        ({"tie_word_embeddings": False}, {}, False),
+        ({"tie_word_embeddings": False}, {"tie_word_embeddings": True}, True),
+        ({"tie_word_embeddings": True}, {"tie_word_embeddings": False}, False),
+    ],
+)
+def test_the_part_about_text_says_whether_the_head_is_tied(
+    tmp_path: Path, outer: dict[str, Any], inner: dict[str, Any], tied: bool
+) -> None:
+    plain = {k: v for k, v in CONFIG.items() if k != "tie_word_embeddings"}
+    shape = read_shape(folder_of(tmp_path, {**outer, "text_config": {**plain, **inner}}))
+    assert shape is not None
+    assert shape.embeddings == CONFIG["vocab_size"] * CONFIG["hidden_size"] * (1 if tied else 2)

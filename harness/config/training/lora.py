@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import Field, model_validator
 
-from harness.config.base import Frozen
+from harness.config.base import FieldError, Frozen, Word
 
 LORA_DEFAULTS: dict[str, Any] = {
     "lora_r": 16,
@@ -36,11 +36,11 @@ class LoraFields(Frozen):
     """The adapter is scaled by alpha / r; default 32."""
     lora_dropout: float | None = Field(default=None, ge=0, lt=1)
     """Dropout before the adapter; default 0.05."""
-    lora_target_modules: str | tuple[str, ...] | None = None
+    lora_target_modules: Word | tuple[Word, ...] | None = None
     """Names of the linear layers that get an adapter, e.g. [q_proj, v_proj]; default all-linear."""
-    lora_modules_to_save: tuple[str, ...] | None = None
+    lora_modules_to_save: tuple[Word, ...] | None = None
     """Modules that are trained whole beside the adapter, e.g. [lm_head]; default none."""
-    lora_target_parameters: tuple[str, ...] | None = None
+    lora_target_parameters: tuple[Word, ...] | None = None
     """Parameters outside linear layers that get an adapter (fused experts); default none."""
     use_rslora: bool | None = None
     """Scale by alpha / sqrt(r) instead; default false."""
@@ -60,5 +60,6 @@ class LoraFields(Frozen):
     def _only_with_peft(self) -> LoraFields:
         given = [name for name in LORA_DEFAULTS if getattr(self, name) is not None]
         if given and not self.use_peft:
-            raise ValueError(f"{', '.join(given)} without use_peft: set use_peft: true")
+            text = f"{', '.join(given)} without use_peft: set use_peft: true"
+            raise FieldError(given[0], text)
         return self

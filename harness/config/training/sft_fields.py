@@ -1,9 +1,14 @@
 """The fields of TRL's SFTConfig, recorded so that the login node need not import torch.
 
-Recorded from TRL 1.16.0; `tests/config/test_sft_fields.py` compares with the installed one.
+Recorded from TRL 1.16.0 and transformers 5.23; `tests/config/training/test_sft_fields.py` compares
+with the installed ones.
 """
 
 from __future__ import annotations
+
+from typing import Any
+
+from harness.config.base import choice, got
 
 SFT_FIELDS = frozenset(
     """
@@ -52,3 +57,80 @@ RESERVED = {
     "dataset_kwargs": "rows are tokenised before training; skip_prepare_dataset would skip it",
 }
 """Fields that would work against the harness, and why."""
+
+_KINDS = {
+    "true or false": """
+        average_tokens_across_devices fp16 bf16_full_eval fp16_full_eval tf32? torch_compile
+        use_liger_kernel use_cache auto_find_batch_size logging_first_step log_on_each_node
+        logging_nan_inf_filter disable_tqdm? prediction_loss_only eval_on_start
+        eval_do_concat_batches eval_use_gather_object batch_eval_metrics save_only_model
+        save_on_each_node enable_jit_checkpoint hub_private_repo? hub_always_push
+        greater_is_better? ignore_data_skip restore_callback_states_from_checkpoint
+        full_determinism dataloader_drop_last dataloader_pin_memory
+        dataloader_persistent_workers dataloader_in_order remove_unused_columns
+        ddp_find_unused_parameters? ddp_broadcast_buffers? ddp_static_graph? skip_memory_metrics
+        do_eval do_predict trust_remote_code shuffle_dataset padding_free eval_packing?
+        completion_only_loss? activation_offloading""",
+    "a whole number": """
+        torch_empty_cache_steps? per_device_eval_batch_size eval_accumulation_steps? data_seed?
+        dataloader_num_workers dataloader_prefetch_factor? ddp_bucket_cap_mb? ddp_timeout
+        local_rank dataset_num_proc?""",
+    "a number": """
+        weight_decay adam_beta1 adam_beta2 adam_epsilon max_grad_norm label_smoothing_factor
+        neftune_noise_alpha? eval_steps? eval_delay router_aux_loss_coef?""",
+    "text": """
+        optim_args? torch_compile_backend? torch_compile_mode? log_level log_level_replica
+        run_name? project trackio_space_id? trackio_bucket_id? hub_token? hub_model_id?
+        hub_revision? metric_for_best_model? dataloader_multiprocessing_context?
+        train_sampling_strategy length_column_name ddp_backend? dataset_text_field
+        truncation_mode packing_strategy loss_type pad_token?""",
+}
+_PYTHON: dict[str, tuple[type, ...]] = {
+    "true or false": (bool,),
+    "a whole number": (int,),
+    "a number": (int, float),
+    "text": (str,),
+}
+KIND_OF = {
+    name.rstrip("?"): (kind, name.endswith("?"))
+    for kind, names in _KINDS.items()
+    for name in names.split()
+}
+"""Field of one plain kind -> the kind, and whether null may stand there."""
+
+SCHEDULERS = (
+    "linear", "cosine", "cosine_with_restarts", "polynomial", "constant", "constant_with_warmup",
+    "inverse_sqrt", "reduce_lr_on_plateau", "cosine_with_min_lr", "cosine_warmup_with_min_lr",
+    "warmup_stable_decay", "greedy",
+)  # fmt: skip
+"""transformers' SchedulerType."""
+CHOICES = {
+    "packing_strategy": ("bfd", "bfd_split", "wrapped"),
+    "truncation_mode": ("keep_start", "keep_end"),
+    "loss_type": ("nll", "dft", "chunked_nll"),
+    "optim": tuple(
+        """
+        adamw_torch adamw_torch_fused adamw_torch_xla adamw_torch_npu_fused adafactor
+        adamw_anyprecision adamw_torch_4bit adamw_torch_8bit ademamix sgd adagrad adamw_bnb_8bit
+        adamw_8bit ademamix_8bit lion_8bit lion_32bit paged_adamw_32bit paged_adamw_8bit
+        paged_ademamix_32bit paged_ademamix_8bit paged_lion_32bit paged_lion_8bit rmsprop
+        rmsprop_bnb rmsprop_bnb_8bit rmsprop_bnb_32bit galore_adamw galore_adamw_8bit
+        galore_adafactor galore_adamw_layerwise galore_adamw_8bit_layerwise
+        galore_adafactor_layerwise lomo adalomo grokadamw schedule_free_radam schedule_free_adamw
+        schedule_free_sgd apollo_adamw apollo_adamw_layerwise stable_adamw""".split()  # noqa: SIM905
+    ),
+}
+"""Fields that take one of a few words."""
+
+
+def kind_problem(name: str, value: Any) -> str:
+    """What is wrong with the value of a field of SFTConfig; empty where that cannot be told here."""
+    if name in CHOICES:
+        return "" if value in CHOICES[name] else choice(CHOICES[name], value) + got(value)
+    if name not in KIND_OF:
+        return ""
+    kind, may_be_null = KIND_OF[name]
+    if value is None:
+        return "" if may_be_null else f"{kind} is expected{got(value)}"
+    right = isinstance(value, _PYTHON[kind]) and isinstance(value, bool) == (bool in _PYTHON[kind])
+    return "" if right else f"{kind} is expected{got(value)}"

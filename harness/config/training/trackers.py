@@ -25,6 +25,13 @@ TRACKERS: dict[str, tuple[str, ...]] = {
 }
 """Name in `report_to` -> packages that its callback imports (transformers 5.23)."""
 
+TRACKER_KEYS = {
+    "wandb": "WANDB_API_KEY",
+    "comet_ml": "COMET_API_KEY",
+    "swanlab": "SWANLAB_API_KEY",
+}
+"""Variable that holds the key of a tracker's service."""
+
 EXTRAS = ("mlflow", "tensorboard", "trackio", "wandb")
 """Those that pyproject.toml has an extra for."""
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, PositiveInt, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from harness.config.base import TimeLimit
+from harness.config.base import FieldError, Location, TimeLimit, Word, one_of
 from harness.config.training.lora import LEARNING_RATE, LoraFields
-from harness.config.training.sft_fields import RESERVED, SFT_FIELDS
+from harness.config.training.sft_fields import RESERVED, SCHEDULERS, SFT_FIELDS, kind_problem
 from harness.config.training.trackers import unknown_tracker
 from harness.errors import nearest
 
@@ -20,29 +20,32 @@ WRAPPED = (
 )
 
 
-def _best_of(text: str) -> str:
-    if not re.fullmatch(r"best:[1-9]\d*", text):
-        raise ValueError("all, a number, or best:N is expected")
-    return text
+def _which(value: Any) -> Any:
+    is_number = isinstance(value, int) and not isinstance(value, bool) and value >= 1
+    is_word = isinstance(value, str) and re.fullmatch(r"all|best:[1-9][0-9]{0,8}", value)
+    if not (is_number or is_word):
+        raise ValueError("'all', a number of at least 1, or best:N is expected")
+    return value
 
 
-BestOf = Annotated[str, AfterValidator(_best_of)]
+Which = Annotated[int | str, BeforeValidator(_which)]
+"""`all`, N, or `best:N`."""
 
 
 class TrainSpec(LoraFields):
     """Supervised fine-tuning with TRL's SFTTrainer; the names are TRL's own."""
 
-    model_name: str
+    model_name: Location
     """A folder with a Hugging Face model, or its id on the Hub."""
-    dataset_name: str
+    dataset_name: Location
     """A folder written by `Dataset.save_to_disk` (conversational: a `messages` column)."""
-    dataset_split: str = "train"
+    dataset_split: Word = "train"
     """Which split, where the folder holds a DatasetDict."""
     max_samples: int = Field(default=1_000_000, ge=1)
     """At most this many rows are used, chosen by a seeded shuffle."""
-    output_dir: str | None = None
+    output_dir: Location | None = None
     """Folder for checkpoints; unset: `checkpoints/` in the run folder."""
-    chat_template_path: str | None = None
+    chat_template_path: Location | None = None
     """A Jinja file with generation markers; unset: the model's own template."""
     max_length: int = Field(default=4096, ge=8)
     """Tokens; longer rows are cut."""
@@ -54,30 +57,30 @@ class TrainSpec(LoraFields):
     """Mixed precision in bfloat16."""
     model_dtype: Literal["float32", "bfloat16", "float16", "auto"] = "float32"
     """Precision of the weights that are trained and saved."""
-    attn_implementation: str | None = None
+    attn_implementation: Word | None = None
     """`sdpa`, `eager`, `flash_attention_2`, …; unset: `flash_attention_2` for packed rows on CUDA,
     `sdpa` for packed rows elsewhere, else the model's own default."""
     gradient_checkpointing: bool = True
     """Recompute activations in the backward pass: less memory, about 20 % slower."""
     learning_rate: float = Field(default=LEARNING_RATE, gt=0)
     """Peak learning rate; with `use_peft` 1e-4 unless set."""
-    lr_scheduler_type: str = "cosine"
+    lr_scheduler_type: Annotated[str, one_of(SCHEDULERS)] = "cosine"
     """A transformers SchedulerType."""
     warmup_steps: float = Field(default=100, ge=0)
     """Steps; below 1 it is a share of all steps."""
     max_steps: int | None = Field(default=None, ge=1)
     """Optimizer steps; when set it overrides `num_train_epochs`."""
-    num_train_epochs: float = Field(default=1.0, gt=0)
+    num_train_epochs: float = Field(default=1.0, gt=0, le=1_000_000)
     """Passes over the data when `max_steps` is unset."""
     save_steps: int = Field(default=500, ge=1)
     """A checkpoint every so many steps, and one at the end."""
-    keep_checkpoints: Literal["all"] | PositiveInt | BestOf = "all"
+    keep_checkpoints: Which = "all"
     """`all`, the newest N, or `best:N` by their evaluation. The others are pruned once they are
     evaluated; the newest complete one, from which training goes on, never is."""
     prune: Literal["optimizer", "checkpoint"] = "optimizer"
     """What pruning deletes: the optimizer's state (two thirds of the disk; the model can still be
     evaluated and served), or the whole checkpoint (its numbers stay in the table)."""
-    best_metric: str | None = None
+    best_metric: Word | None = None
     """What `best:N` ranks by, higher is better: a column of results.csv, e.g.
     `gsm8k/pass@1/symbolic_correct`; unset: the mean of the benchmarks' headline metrics."""
     per_device_train_batch_size: int = Field(default=4, ge=1)
@@ -86,15 +89,15 @@ class TrainSpec(LoraFields):
     """Forward passes per optimizer step."""
     logging_steps: int = Field(default=10, ge=1)
     """A line of loss every so many steps."""
-    seed: int = Field(default=42, ge=0)
+    seed: int = Field(default=42, ge=0, le=2**32 - 1)
     """Seed of data order, dropout and sampling of rows."""
-    eos_token: str | None = None
+    eos_token: Word | None = None
     """Overrides the tokenizer's end token."""
-    report_to: tuple[str, ...] = ()
+    report_to: tuple[Word, ...] = ()
     """Trackers, e.g. [wandb]; the run folder's own log is always written."""
     use_cpu: bool = False
     """Train on CPU. Never chosen silently: without it a missing GPU is an error."""
-    cpu_processes: int = Field(default=2, ge=1)
+    cpu_processes: int = Field(default=2, ge=1, le=1024)
     """Training processes on each node where `use_cpu` is set."""
     parallelism: Parallelism = "ddp"
     """What the processes share: `ddp` nothing (each holds weights, gradients and optimizer);
@@ -103,9 +106,9 @@ class TrainSpec(LoraFields):
     max_restarts: int = Field(default=3, ge=0)
     """On Slurm, requeues of a crashed job (a killed worker, a failing node), each only when a new
     checkpoint was completed since the last start; wrong input and a diverged loss are never retried."""
-    nodes: int = Field(default=1, ge=1)
+    nodes: int = Field(default=1, ge=1, le=100_000)
     """Machines; srun starts one launcher on each, the first is the rendezvous."""
-    gpus_per_node: int = Field(default=8, ge=0)
+    gpus_per_node: int = Field(default=8, ge=0, le=1024)
     """GPUs, and training processes, on each."""
     time_limit: TimeLimit | None = None
     """Slurm time; overrides the site's."""
@@ -123,18 +126,25 @@ class TrainSpec(LoraFields):
         given = data.get("sft") or {}
         if not further or not isinstance(given, dict):
             return kept
+        for name in sorted(further & given.keys()):
+            raise FieldError(
+                name, "stands in `train` and in `train.sft`; leave one out", ("sft", name)
+            )
         return {**kept, "sft": {**given, **{k: data[k] for k in data if k in further}}}
 
     @field_validator("sft")
     @classmethod
     def _only_known_fields(cls, sft: dict[str, Any]) -> dict[str, Any]:
-        for name in sft:
+        for name, value in sft.items():
             if name in RESERVED:
-                raise ValueError(f"{name} cannot be set: {RESERVED[name]}")
+                raise FieldError(name, f"{name} cannot be set: {RESERVED[name]}")
             if name in cls.model_fields:
-                raise ValueError(f"{name} stands in `train` itself")
+                raise FieldError(name, f"{name} stands in `train` itself")
             if name not in SFT_FIELDS:
-                raise ValueError(f"{name!r} is no field of SFTConfig{nearest(name, SFT_FIELDS)}")
+                hint = nearest(name, SFT_FIELDS)
+                raise FieldError(name, f"{name!r} is no field of SFTConfig{hint}")
+            if problem := kind_problem(name, value):
+                raise FieldError(name, problem)
         return sft
 
     @property
@@ -170,24 +180,30 @@ class TrainSpec(LoraFields):
     @model_validator(mode="after")
     def _metric_needs_ranking(self) -> TrainSpec:
         if self.best_metric is not None and self.keep_best is None:
-            raise ValueError("best_metric ranks for keep_checkpoints: best:N; set both or neither")
+            raise FieldError(
+                "best_metric", "best_metric ranks for keep_checkpoints: best:N; set both or neither"
+            )
         return self
 
     @model_validator(mode="after")
     def _whole_conversations(self) -> TrainSpec:
         wrapped = self.packing and self.sft.get("packing_strategy") == "wrapped"
         if wrapped and self.assistant_only_loss:
-            raise ValueError(WRAPPED)
+            raise FieldError("packing", WRAPPED)
         return self
 
     @model_validator(mode="after")
     def _needs_processes(self) -> TrainSpec:
         if self.processes_per_node == 0:
-            raise ValueError("gpus_per_node is 0: ask for GPUs, or set use_cpu: true")
+            raise FieldError(
+                "gpus_per_node", "gpus_per_node is 0: ask for GPUs, or set use_cpu: true"
+            )
         if self.parallelism != "ddp" and self.world_size < 2:
-            raise ValueError(f"parallelism: {self.parallelism} needs two processes, here is one")
+            text = f"parallelism: {self.parallelism} needs two processes, here is one"
+            raise FieldError("parallelism", text)
         if self.parallelism in ("zero2", "zero3") and self.use_cpu:
-            raise ValueError(
+            text = (
                 f"parallelism: {self.parallelism} (DeepSpeed) needs GPUs; on CPU take ddp or fsdp2"
             )
+            raise FieldError("parallelism", text)
         return self

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from harness.config.site import Site
 from harness.config.spec import Spec
+from harness.config.training.trackers import TRACKER_KEYS
+from harness.preflight.cluster.offline import is_hosted
 from harness.preflight.findings import Finding, error, warning
 
 
@@ -23,9 +26,23 @@ def check_machine(spec: Spec, site: Site, scheduler: str) -> list[Finding]:
     if scheduler == "local" and not spec.train.use_cpu and not has_gpu():
         cure = "Set train.use_cpu: true (and bf16: false) to train in two CPU processes"
         findings.append(error("train.use_cpu", "this machine has no GPU", cure))
-    unset = [name for name in site.secrets if name not in os.environ]
-    if "wandb" in spec.train.report_to and "WANDB_API_KEY" in unset:
-        findings.append(warning("train.report_to", "wandb is asked for, WANDB_API_KEY is not set"))
+    return findings + _check_keys(spec.train.report_to, site)
+
+
+def _check_keys(trackers: Iterable[str], site: Site) -> list[Finding]:
+    """Do jobs have the keys of the services that training reports to."""
+    findings = []
+    for tracker in trackers:
+        key = TRACKER_KEYS.get(tracker)
+        if key is None or not is_hosted(tracker, site):
+            continue
+        if key not in os.environ:
+            text = f"{tracker} is asked for, {key} is not set"
+            findings.append(warning("train.report_to", text, f"export {key}=…"))
+        elif key not in site.secrets:
+            text = f"{tracker} is asked for, and the site does not let jobs see ${key}"
+            cure = f"secrets: [{', '.join([*site.secrets, key])}] in the site file"
+            findings.append(warning("train.report_to", text, cure))
     return findings
 
 

@@ -35,9 +35,7 @@ def check_offline(
     if train is not None:
         there = Path(train.dataset_name).is_dir()
         (on_disk if there else reach).append(f"the dataset ({train.dataset_name})")
-        reach += [
-            f"{t}'s service (train.report_to)" for t in train.report_to if _is_hosted(t, site)
-        ]
+        reach += [f"{t}'s service (train.report_to)" for t in train.report_to if is_hosted(t, site)]
     for benchmark in _benchmarks(evaluation):
         if benchmark.backend != "builtin":
             unknown.append(f"{benchmark.name} (the data of {benchmark.backend})")
@@ -63,7 +61,8 @@ def _benchmarks(evaluation: EvaluationSpec | None) -> list[Benchmark]:
     return [parse(word, "evaluation.benchmarks").benchmark for word in words]
 
 
-def _is_hosted(tracker: str, site: Site) -> bool:
+def is_hosted(tracker: str, site: Site) -> bool:
+    """Whether a tracker sends to a service, as the job's variables have it."""
     variable = _HOSTED.get(tracker)
     if variable is None:
         return False

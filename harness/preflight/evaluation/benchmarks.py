@@ -6,9 +6,11 @@ import shutil
 from pathlib import Path
 
 from harness.benchmarks.prepare import is_prepared
-from harness.benchmarks.registry import BENCHMARKS, parse
+from harness.benchmarks.registry import BENCHMARKS, BenchmarkRun, parse
 from harness.config.evaluation import EvaluationSpec
 from harness.config.site import Site
+from harness.config.spec import Spec
+from harness.errors import nearest
 from harness.preflight.findings import Finding, error, note, warning
 
 
@@ -50,8 +52,43 @@ def check_evaluation(evaluation: EvaluationSpec, site: Site) -> list[Finding]:
     return findings
 
 
+def check_best_metric(spec: Spec) -> list[Finding]:
+    """Findings about `train.best_metric`: a column that the evaluation will make.
+
+    Of a benchmark that another program grades, or a judge, its metrics are not known here.
+    """
+    metric, evaluation = spec.train.best_metric, spec.evaluation
+    if metric is None or evaluation is None:
+        return []
+    runs = [parse(word, "evaluation.benchmarks") for word in evaluation.benchmarks]
+    ranked = next(r for r in runs if r.name == metric.partition("/")[0])
+    if ranked.benchmark.kind is None or ranked.benchmark.needs_judge:
+        return []
+    known = columns(ranked)
+    if metric in known:
+        return []
+    own = f"{ranked.name}/pass@1/{ranked.benchmark.headline}"
+    text = f"{metric}: no column of {ranked.name}{nearest(metric, known)}"
+    return [error("train.best_metric", text, f"Such as {own}")]
+
+
+def columns(run: BenchmarkRun) -> list[str]:
+    """The columns that say how good answers are, as compute/evaluate/graders/aggregate.py names
+    them: <benchmark>/<aggregation>/<metric>."""
+    kind = run.benchmark.kind
+    assert kind
+    counts = range(2, run.repeats + 1)
+    aggregations = [
+        "pass@1",
+        *(f"pass@{k}" for k in counts),
+        *(f"pass@1[avg-of-{k}]" for k in counts),
+        *(f"majority@{k}" for k in counts if kind.has_answers),
+    ]
+    return [f"{run.name}/{a}/{metric}" for a in aggregations for metric in kind.metrics]
+
+
 def _can_sandbox() -> bool:
-    """Whether this machine seems to have what compute/evaluate/sandbox.py needs."""
+    """Whether this machine seems to have what compute/evaluate/sandbox/ needs."""
     if shutil.which("bwrap") is not None:
         return True
     limit = Path("/proc/sys/user/max_user_namespaces")

@@ -12,7 +12,6 @@ from harness.benchmarks.registry import Benchmark, Item, parse
 from harness.config.evaluate import EvalSpec
 from harness.config.evaluation import EvaluationSpec
 from harness.config.judge import JudgeSpec
-from harness.config.load import expand
 from harness.config.site import Site
 from harness.config.spec import Spec
 from harness.errors import EvaluationError, UserError
@@ -26,20 +25,6 @@ CALLS_PER_ITEM = 2
 CHARS_PER_TOKEN = 4
 """Of English text, about; only for the estimate."""
 PLACE = "evaluation.judge"
-
-
-def resolve_judge(spec: Spec) -> Spec:
-    """The spec with an absolute path where the judge is a folder."""
-    evaluation = spec.evaluation
-    if not (evaluation and evaluation.judge and evaluation.judge.serve):
-        return spec
-    judge, served = evaluation.judge, evaluation.judge.serve
-    path = Path(os.path.expandvars(os.path.expanduser(served.model)))
-    if not (path.is_dir() or path.is_absolute() or served.model.startswith((".", "~", "$"))):
-        return spec
-    served = served.model_copy(update={"model": str(expand(served.model, f"{PLACE}.serve.model"))})
-    judge = judge.model_copy(update={"serve": served})
-    return spec.model_copy(update={"evaluation": evaluation.model_copy(update={"judge": judge})})
 
 
 def check_judge(spec: Spec | EvalSpec, site: Site, rows: int | None) -> list[Finding]:
@@ -67,9 +52,9 @@ def check_key(facts: RunReader, jobs: Iterable[PlannedJob]) -> None:
     judge = evaluation.judge if (evaluation := facts.evaluated.evaluation) else None
     if judge and any(job.judges for job in jobs):
         findings = _check_endpoint(judge, facts.site)
-        missing = [str(f) for f in findings if f.level == "error"]
+        missing = "\n".join(str(f) for f in findings if f.level == "error")
         if missing:
-            raise UserError("\n".join([*missing, "nothing was submitted"]))
+            raise UserError(f"{missing.removeprefix('error: ')}\nnothing was submitted")
 
 
 def _check_served(judge: JudgeSpec) -> list[Finding]:

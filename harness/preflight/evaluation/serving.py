@@ -22,7 +22,7 @@ from harness.runs.models import (
     model_limit,
     text_config,
 )
-from harness.runs.paths import MANIFEST, checkpoint_step
+from harness.runs.paths import BASE, MANIFEST, checkpoint_step, step_of_name
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _VOCAB_PADDING = 64
@@ -92,17 +92,20 @@ def check_served_folder(folder: Path, place: str) -> list[Finding]:
 
 def _check_marker(folder: Path, place: str) -> list[Finding]:
     """A checkpoint of a run of ours counts only with its marker."""
-    if checkpoint_step(folder.name) is None:
+    if folder.name == BASE or step_of_name(folder.name) is None:
         return []
+    foreign = note(place, f"{folder}: not of a run of ours: whether it is whole is not marked")
+    if checkpoint_step(folder.name) is None:
+        return [foreign]
     try:
         if read_marker(folder) is not None:
             return []
-        ours = (folder.parents[1] / MANIFEST).is_file() or complete_checkpoints(folder.parent)
+        beside = complete_checkpoints(folder.parent)
     except HarnessError as problem:
         return [error(place, str(problem))]
-    if not ours:
-        return [note(place, f"{folder}: not of a run of ours: whether it is whole is not marked")]
-    whole = ", ".join(path.name for path in complete_checkpoints(folder.parent).values())
+    if not beside and not (folder.parents[1] / MANIFEST).is_file():
+        return [foreign]
+    whole = ", ".join(path.name for path in beside.values())
     return [error(place, f"{folder}: is not marked complete: training was stopped while writing it",
                   f"Whole checkpoints beside it: {whole or 'none'}")]  # fmt: skip
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from harness.chats.dataset import SavedDataset
 from harness.config.base import Frozen
-from harness.config.load import PROJECT_ROOT
+from harness.config.load import PROJECT_ROOT, build, expand
+from harness.config.reading.source import Key
 from harness.config.training.train import TrainSpec
 from harness.errors import CommandError, UserError
 from harness.preflight.findings import Finding, note
@@ -62,20 +64,30 @@ class Inspection(Frozen):
     findings: tuple[Finding, ...] = ()
 
 
+_OPTIONS: dict[Key, str] = {
+    ("model_name",): "--model",
+    ("dataset_name",): "DIR",
+    ("dataset_split",): "--split",
+    ("chat_template_path",): "--template",
+    ("max_length",): "--max-length",
+    ("seed",): "--seed",
+}
+
+
 def inspect_dataset(
     folder: Path, template: Path | None, model: str | None, max_length: int, show: int,
     split: str, seed: int, report: Callable[[str], object] | None = None,
 ) -> Inspection:  # fmt: skip
     """Look at all rows, and with a tokenizer at a sample. Raises UserError for wrong input."""
-    train = TrainSpec(
-        model_name=model or "",
-        dataset_name=str(folder.expanduser().absolute()),
-        dataset_split=split,
-        chat_template_path=str(_template(template)) if template else None,
-        max_length=max_length,
-        seed=seed,
-        packing=False,
-    )
+    given = {
+        "model_name": "(none)" if model is None else model,
+        "dataset_name": str(expand(str(folder), "DIR")),
+        "dataset_split": split,
+        "chat_template_path": str(_template(template)) if template else None,
+        "max_length": max_length,
+        "seed": seed,
+    }
+    train = build(TrainSpec, given, _OPTIONS)
     with Stages(report) as progress:
         progress.stage(f"the rows of {folder}")
         dataset, findings = check_dataset(train)
@@ -144,7 +156,8 @@ def _tokenised(
 
 def _template(path: Path) -> Path:
     """As given, or relative to the project."""
-    return path if path.is_file() or not (PROJECT_ROOT / path).is_file() else PROJECT_ROOT / path
+    beside = os.path.isfile(path) or not os.path.isfile(PROJECT_ROOT / path)
+    return path if beside else PROJECT_ROOT / path
 
 
 def _grouped(turns: dict[int, int]) -> dict[int, int]:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from harness.chats.template import marks_answers, own_template, syntax_problem
 from harness.config.load import PROJECT_ROOT
+from harness.errors import ResultError
 from harness.preflight.findings import Finding, error
 
 PLACE = "train.chat_template_path"
@@ -42,7 +43,10 @@ def _shipped() -> str:
 
 def _check_own(model: Path, assistant_only_loss: bool) -> list[Finding]:
     """The model's own template: without markers TRL would train another than it saves."""
-    text = own_template(model)
+    try:
+        text = own_template(model)
+    except ResultError as unreadable:
+        return [error(PLACE, str(unreadable), "Download the model again, or set a template")]
     cure = f"Set train.chat_template_path to one of templates/chat/: {_shipped()}"
     if text is None:
         return [error(PLACE, f"{model} has no chat template of its own", cure)]
@@ -53,7 +57,10 @@ def _check_own(model: Path, assistant_only_loss: bool) -> list[Finding]:
 
 def check_own_template(model: Path) -> list[Finding]:
     """Of a model that is served as it is: a server without a template answers no chat request."""
-    if own_template(model) is not None:
-        return []
+    try:
+        if own_template(model) is not None:
+            return []
+    except ResultError as unreadable:
+        return [error("MODEL", str(unreadable), "Download the model again, or --chat-template")]
     cure = f"--chat-template with one of templates/chat/: {_shipped()}"
     return [error("MODEL", f"{model} has no chat template of its own", cure)]

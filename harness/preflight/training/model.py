@@ -9,7 +9,7 @@ from pathlib import Path
 from harness.preflight.findings import Finding, error, note
 from harness.runs.models import broken_weights, cached_snapshot
 
-_HUB_ID = re.compile(r"^[A-Za-z0-9][\w.-]*(/[\w.-]+)?$")
+_HUB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,95}(/[A-Za-z0-9_.-]{1,96})?")
 _TIMEOUT_S = 8.0
 PLACE = "train.model_name"
 
@@ -19,7 +19,7 @@ def check_model(name: str) -> list[Finding]:
     folder = Path(name)
     if folder.is_dir():
         return _check_folder(folder)
-    if folder.is_absolute() or name.startswith((".", "~")) or not _HUB_ID.match(name):
+    if folder.is_absolute() or name.startswith((".", "~")) or not _HUB_ID.fullmatch(name):
         return [error(PLACE, f"{name}: no such folder, and no id on the Hub")]
     if cached_snapshot(name):
         return []
@@ -41,7 +41,7 @@ def _check_folder(folder: Path) -> list[Finding]:
 def _check_hub(name: str) -> list[Finding]:
     import httpx
 
-    endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
+    endpoint = (os.environ.get("HF_ENDPOINT") or "https://huggingface.co").rstrip("/")
     cure = (
         f"Where there is internet: hf download {name} --local-dir FOLDER; "
         "then set train.model_name to FOLDER"
@@ -56,7 +56,7 @@ def _check_hub(name: str) -> list[Finding]:
             f"{endpoint}/{name}/resolve/main/config.json",
             headers=headers, timeout=_TIMEOUT_S, follow_redirects=True,
         )  # fmt: skip
-    except httpx.HTTPError as problem:
+    except (httpx.HTTPError, httpx.InvalidURL) as problem:
         reason = f"{name} is not a folder and not in the Hub's cache, and the Hub cannot be reached"
         return [error(PLACE, f"{reason} ({problem})", cure)]
     if answer.status_code == 200:

@@ -138,8 +138,14 @@ def test_sentence_data_are_fetched_once_and_appear_whole(
     assert [path.name for path in punkt_folder(tmp_path).parent.iterdir()] == ["english"]
 
 
-def test_without_nltks_own_page_they_come_out_of_a_wheel(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def no_internet(*_: object, **__: object) -> bool:
+    """NLTK's download() where there is none, as it prints even with `quiet`."""
+    print("[nltk_data] Error loading punkt_tab: <urlopen error [Errno -2]>")
+    return False
+
+
+def test_without_nltks_own_page_they_come_out_of_a_wheel_and_its_error_is_nobodys(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pytest.importorskip("pip")
     with zipfile.ZipFile(tmp_path / "llama_index_core-0.1-py3-none-any.whl", "w") as wheel:
@@ -157,20 +163,28 @@ def test_without_nltks_own_page_they_come_out_of_a_wheel(
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
-    monkeypatch.setitem(sys.modules, "nltk", SimpleNamespace(download=lambda *_, **__: False))
+    monkeypatch.setitem(sys.modules, "nltk", SimpleNamespace(download=no_internet))
     data = tmp_path / "data"
     data.mkdir()
     prepare_punkt(data)
     assert [path.name for path in punkt_folder(data).iterdir()] == ["ortho_context.tab"]
     assert (punkt_folder(data) / "ortho_context.tab").read_text() == "x"
+    assert capsys.readouterr() == ("", "")
+
+
+def test_without_nltk_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "nltk", None)
+    with pytest.raises(UserError, match=r"pip install 'posttrain-harness\[eval\]'"):
+        prepare_punkt(tmp_path)
 
 
 def test_had_from_nowhere_they_are_missed_with_what_was_tried(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "executable", "false")  # no pip either
-    monkeypatch.setitem(sys.modules, "nltk", SimpleNamespace(download=lambda *_, **__: False))
-    with pytest.raises(UserError, match="neither from NLTK nor from the package index:\n"):
+    monkeypatch.setitem(sys.modules, "nltk", SimpleNamespace(download=no_internet))
+    told = "neither from NLTK nor from the package index:\n.*Error loading punkt_tab"
+    with pytest.raises(UserError, match=told):
         prepare_punkt(tmp_path)
     assert not punkt_folder(tmp_path).exists()
 

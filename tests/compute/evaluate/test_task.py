@@ -65,6 +65,26 @@ def test_the_base_model_is_its_folder_and_elsewhere_lie_the_checkpoints(tmp_path
     assert evaluated_folder(fresh, "checkpoint-2") == tmp_path / "elsewhere" / "checkpoint-2"
 
 
+@pytest.mark.parametrize("name", ["checkpoint-500", "global_step_500", "iter_0000500"])
+def test_what_eval_was_given_is_the_folder_itself_whoever_trained_it(
+    tmp_path: Path, name: str
+) -> None:
+    given = tmp_path / "given.jinja"
+    given.write_text("other", encoding="utf-8")
+    folder = model(tmp_path / "of others" / name, chat_template="its own")
+    facts = run_folder(
+        tmp_path, {"benchmarks": ["arithmetic"]}, model=str(folder), checkpoint=name,
+        chat_template=str(given),
+    )  # fmt: skip
+    (planned,) = facts.plan.checkpoints
+    assert (planned.name, planned.step) == (name, 500)
+    assert evaluated_folder(facts, name) == folder
+    (cell,) = cells(facts, name)
+    (work,) = cell_works(facts, [cell], "log", folder)
+    assert work.template_sha256 == hashlib.sha256(b"other").hexdigest()
+    assert candidate_request(facts, cell, folder, folder).chat_template == str(given)
+
+
 def test_each_cell_knows_its_model_its_template_and_only_the_judged_one_its_judge(
     run: RunFacts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -18,7 +18,8 @@ from harness.config.load import load_spec
 from harness.preflight.training.output_dir import check_output
 from harness.runs.checkpoints import complete_checkpoints, read_marker
 from harness.runs.files import read_json
-from harness.runs.paths import RunPaths, tokenised_cache
+from harness.runs.paths import RunPaths
+from harness.runs.tokenised import tokenised_cache
 
 from .job_run import (
     TEMPLATE,

@@ -14,7 +14,8 @@ pytest.importorskip("trl", reason="TRL is not installed")
 
 from harness.compute.train.launcher import has_pending, survivors
 from harness.runs.checkpoints import complete_checkpoints, read_marker
-from harness.runs.paths import RunPaths, tokenised_cache
+from harness.runs.paths import RunPaths
+from harness.runs.tokenised import tokenised_cache
 
 from .job_run import finish, log_steps, make_run, signal_everyone, start, state, train, wait_for
 

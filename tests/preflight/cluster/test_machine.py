@@ -117,3 +117,26 @@ def test_wandb_without_its_key_is_a_warning(
     assert check_machine(spec(report_to=["tensorboard"]), site(tmp_path), "slurm") == []
     monkeypatch.setenv("WANDB_API_KEY", "x")
     assert check_machine(asked, site(tmp_path), "slurm") == []
+
+
+@pytest.mark.parametrize(
+    ("tracker", "key", "mode"),
+    [
+        ("wandb", "WANDB_API_KEY", "WANDB_MODE"),
+        ("comet_ml", "COMET_API_KEY", "COMET_MODE"),
+        ("swanlab", "SWANLAB_API_KEY", "SWANLAB_MODE"),
+    ],
+)
+def test_a_key_that_the_site_keeps_from_jobs_is_a_warning_with_the_cure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tracker: str, key: str, mode: str
+) -> None:
+    monkeypatch.setenv(key, "x")
+    monkeypatch.delenv(mode, raising=False)
+    asked, hidden = spec(report_to=[tracker]), site(tmp_path, secrets=("HF_TOKEN",))
+    (found,) = check_machine(asked, hidden, "slurm")
+    assert (found.level, found.place) == ("warning", "train.report_to")
+    assert found.message == f"{tracker} is asked for, and the site does not let jobs see ${key}"
+    assert found.cure == f"secrets: [HF_TOKEN, {key}] in the site file"
+    assert check_machine(asked, site(tmp_path, secrets=("HF_TOKEN", key)), "slurm") == []
+    monkeypatch.setenv(mode, "offline")  # then nothing is sent
+    assert check_machine(asked, hidden, "slurm") == []

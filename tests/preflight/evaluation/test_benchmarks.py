@@ -8,12 +8,15 @@ from typing import Any
 import pytest
 
 from harness.benchmarks.prepare import prepare
+from harness.benchmarks.registry import parse
+from harness.compute.evaluate.graders.aggregate import aggregate
 from harness.config.evaluation import EvaluationSpec
 from harness.config.site import Site
 from harness.errors import UserError
 from harness.preflight.evaluation import benchmarks
-from harness.preflight.evaluation.benchmarks import check_evaluation
+from harness.preflight.evaluation.benchmarks import check_best_metric, check_evaluation, columns
 from harness.preflight.findings import Finding
+from tests.plan.test_plan import make_spec
 
 
 def found(folder: Path, *names: str, **fields: Any) -> list[Finding]:
@@ -95,3 +98,46 @@ def test_user_namespaces_or_bubblewrap_are_a_sandbox(tmp_path: Path, bare: Path)
     program.write_text("#!/bin/sh\n")
     program.chmod(0o755)
     assert sandbox_warnings(tmp_path, "human-eval") == []
+
+
+def ranked(metric: str, *names: str) -> list[Finding]:
+    fields = {"keep_checkpoints": "best:2", "best_metric": metric}
+    return check_best_metric(make_spec(train=fields, benchmarks=list(names)))
+
+
+@pytest.mark.parametrize(
+    "metric",
+    ["gsm8k/pass@1/symbolic_correct", "gsm8k/pass@4/symbolic_correct", "gsm8k/majority@4/no_answer",
+     "gsm8k/pass@1[avg-of-3]/symbolic_correct", "ifeval/pass@1/instruction_loose_accuracy",
+     "nemo-skills.aime24/pass@8/whatever", "lm-eval.mmlu/pass@1/acc", "mt-bench/pass@1/average"],
+)  # fmt: skip
+def test_a_column_that_will_be_there_may_rank(metric: str) -> None:
+    names = ("gsm8k:4", "ifeval", "nemo-skills.aime24:8", "lm-eval.mmlu", "mt-bench")
+    assert ranked(metric, *names) == []
+
+
+@pytest.mark.parametrize(
+    ("metric", "nearest"),
+    [
+        ("gsm8k/pass@1/symbolic_corect", "gsm8k/pass@1/symbolic_correct"),
+        ("gsm8k/pass1/symbolic_correct", "gsm8k/pass@1/symbolic_correct"),
+        ("gsm8k/pass@5/symbolic_correct", "gsm8k/pass@4/symbolic_correct"),
+        ("ifeval/pass@2/prompt_strict_accuracy", "ifeval/pass@1/prompt_strict_accuracy"),
+    ],
+)
+def test_a_column_that_will_not_be_there_offers_the_nearest(metric: str, nearest: str) -> None:
+    (problem,) = ranked(metric, "gsm8k:4", "ifeval")
+    assert (problem.level, problem.place) == ("error", "train.best_metric")
+    assert problem.message.startswith(f"{metric}: no column of ")
+    assert repr(nearest) in problem.message
+    assert problem.cure.startswith(f"Such as {metric.partition('/')[0]}/pass@1/")
+
+
+def test_the_columns_are_those_that_the_metrics_have() -> None:
+    graded = {"symbolic_correct": True, "predicted_answer": "1"}
+    made = aggregate("math", [{}], [[graded]] * 3)
+    known = {f"gsm8k/{a}/{m}" for a, values in made.items() for m in values}
+    assert set(columns(parse("gsm8k:3"))) <= known
+    assert {k for k in known if k.endswith(("symbolic_correct", "no_answer"))} == set(
+        columns(parse("gsm8k:3"))
+    )

@@ -10,6 +10,7 @@ import pytest
 
 from harness.config.evaluate import EvalSpec
 from harness.config.site import Site
+from harness.preflight.evaluation import standalone
 from harness.preflight.evaluation.standalone import check_eval
 from harness.preflight.findings import Finding
 from harness.runs.checkpoints import mark_complete
@@ -126,3 +127,23 @@ def test_the_site_is_checked_in_both_cases(tmp_path: Path, whole: Path) -> None:
     (tmp_path / "runs").write_text("")
     for more in ({}, elsewhere(None)):
         assert [place for place, _ in errors(check(tmp_path, whole, **more))] == ["site: runs_dir"]
+
+
+def test_likelihoods_by_address_need_a_tokenizer_before_anything_starts(
+    tmp_path: Path, whole: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(standalone, "check_lm_eval_tasks", lambda evaluation, site: [])
+
+    def asked(path: object, *benchmarks: str, **options: str) -> list[Finding]:
+        names = list(benchmarks) or ["lm-eval.arc_easy", "arithmetic"]
+        given = {"benchmarks": names, "lm_eval": {"api": "completions", **options}}
+        return check(tmp_path, path, evaluation=given, **elsewhere(None))
+
+    (found,) = asked("a-name")
+    assert (found.level, found.place) == ("error", "evaluation.lm_eval.tokenizer")
+    assert "lm-eval.arc_easy" in found.message and "arithmetic" not in found.message
+    assert "--set lm_eval.tokenizer=FOLDER" in found.cure
+    assert asked("a-name", tokenizer="Qwen/Qwen3-8B") == []
+    assert asked("a-name", api="chat") == []
+    assert asked("a-name", "arithmetic") == []
+    assert asked(whole) == []

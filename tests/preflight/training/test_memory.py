@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from harness.config.training.train import TrainSpec
 from harness.preflight.training.memory import Memory, check_memory, estimate, nearest_fit
@@ -115,9 +116,8 @@ def test_every_suggestion_fits_by_the_same_estimate() -> None:
     for size in ("1.7B", "4B", "8B"):
         for limit in (40.0, 60.0, 72.0):
             cure = nearest_fit(train(gradient_checkpointing=False), QWEN3[size], limit)
-            changes = dict(
-                line.strip().split(": ") for line in cure.splitlines() if line.startswith("    ")
-            )
+            lines = [line for line in cure.splitlines() if line.startswith("    ")]
+            changes = yaml.safe_load("\n".join(lines) or "{}")
             if changes:
                 fixed = train(**{"gradient_checkpointing": False, **changes})
                 assert estimate(fixed, QWEN3[size]).total <= limit

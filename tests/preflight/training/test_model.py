@@ -115,6 +115,8 @@ def test_a_model_that_the_hub_has_is_noted_as_a_download(
     assert hub.asked == [("HEAD", path, None)]
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
     assert "hf_secret" not in str(only("gpt2"))
+    monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{hub.server_port}/")
+    assert only("gpt2").level == "note"
     assert hub.asked[-1] == ("HEAD", "/gpt2/resolve/main/config.json", "Bearer hf_secret")
 
 
@@ -155,3 +157,13 @@ def test_a_folder_of_that_name_comes_before_the_hub(
     model(tmp_path / "Qwen" / "Q")
     assert check_model("Qwen/Q") == []
     assert hub.asked == []
+
+
+@pytest.mark.parametrize("endpoint", ["no-scheme", "http://[", "http://h:port"])
+def test_an_address_that_is_none_is_a_hub_that_cannot_be_reached(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, endpoint: str
+) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", endpoint)
+    monkeypatch.setenv("HF_HOME", str(tmp_path))
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    assert "the Hub cannot be reached" in only("gpt2").message

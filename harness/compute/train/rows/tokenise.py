@@ -37,7 +37,8 @@ from harness.compute.train.rows.progress import Progress
 from harness.errors import HarnessError, TrainingError, UserError
 from harness.processes.kin import end_with_starter
 from harness.runs.files import utc_now, write_json
-from harness.runs.paths import RunPaths, TokenisedPaths, tokenised_cache
+from harness.runs.paths import RunPaths
+from harness.runs.tokenised import TokenisedPaths, tokenised_cache
 
 START_VARIABLE = "HARNESS_TOKENISE_START"
 """Tells the process that tokenises which start of training it belongs to."""

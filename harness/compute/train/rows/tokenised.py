@@ -19,7 +19,7 @@ from harness.errors import ResultError, TrainingError, UserError
 from harness.processes.kin import exit_code, kin
 from harness.processes.shell import own_module
 from harness.runs.files import read_json
-from harness.runs.paths import TokenisedPaths
+from harness.runs.tokenised import TokenisedPaths
 
 SILENT_S = 300.0
 """When no row got done for so long, tokenising is stuck."""
