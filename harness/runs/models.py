@@ -40,10 +40,9 @@ def cached_snapshot(name: str) -> Path | None:
     """The newest snapshot with a config.json in the Hub's cache (huggingface_hub's layout)."""
     home = Path(os.environ.get("HF_HOME", "~/.cache/huggingface")).expanduser()
     cache = Path(os.environ.get("HF_HUB_CACHE", home / "hub"))
-    snapshots = sorted(
-        (cache / f"models--{name.replace('/', '--')}" / "snapshots").glob("*/config.json"),
-        key=lambda path: path.stat().st_mtime,
-    )
+    found = (cache / f"models--{name.replace('/', '--')}" / "snapshots").glob("*/config.json")
+    # Since Python 3.13 a link whose file is gone matches, too.
+    snapshots = sorted((p for p in found if p.is_file()), key=lambda path: path.stat().st_mtime)
     return snapshots[-1].parent if snapshots else None
 
 

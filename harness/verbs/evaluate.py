@@ -95,7 +95,7 @@ def _external(address: Text, name: str, key: Text) -> dict[str, Any] | None:
 
 def _model(model: str, external: dict[str, Any] | None, template: Path | None) -> dict[str, Any]:
     """Folder, names and template. Raises UserError."""
-    from harness.config.load import expand
+    from harness.config.load import expand_template
     from harness.runs.checkpoints import read_marker
     from harness.runs.paths import BASE, checkpoint_step
 
@@ -112,7 +112,7 @@ def _model(model: str, external: dict[str, Any] | None, template: Path | None) -
         "model": str(folder),
         "checkpoint": folder.name if marked else BASE,
         "name": f"eval-{shown}"[:80],
-        "chat_template": str(expand(str(template), "--chat-template")) if template else None,
+        "chat_template": expand_template(str(template), "--chat-template") if template else None,
     }
 
 

@@ -8,9 +8,9 @@ from typing import Any
 
 from harness.chats.dataset import SavedDataset
 from harness.config.base import Frozen
-from harness.config.load import PROJECT_ROOT
 from harness.config.training.train import TrainSpec
 from harness.errors import CommandError, UserError
+from harness.package import find_template
 from harness.preflight.findings import Finding, note
 from harness.preflight.rows.contents import RowCheck, check_rows
 from harness.preflight.rows.dataset import check_dataset
@@ -71,7 +71,7 @@ def inspect_dataset(
         model_name=model or "",
         dataset_name=str(folder.expanduser().absolute()),
         dataset_split=split,
-        chat_template_path=str(_template(template)) if template else None,
+        chat_template_path=str(find_template(template)) if template else None,
         max_length=max_length,
         seed=seed,
         packing=False,
@@ -140,11 +140,6 @@ def _tokenised(
             for number, spans in list(zip(good, answer.shown, strict=False))[:show]
         ],
     }, findings + sample_findings(train, sample)
-
-
-def _template(path: Path) -> Path:
-    """As given, or relative to the project."""
-    return path if path.is_file() or not (PROJECT_ROOT / path).is_file() else PROJECT_ROOT / path
 
 
 def _grouped(turns: dict[int, int]) -> dict[int, int]:
