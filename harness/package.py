@@ -10,6 +10,7 @@ python -m harness.package      # prints the folder with templates/, jobs/ and si
 from __future__ import annotations
 
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,6 +24,16 @@ ROOT = PACKAGE.parent
 _INSIDE = PACKAGE / "_shipped"
 SHIPPED = _INSIDE if _INSIDE.is_dir() else ROOT
 """The folder with templates/, jobs/ and site.yaml."""
+_MODULES = {
+    "train": ("torch", "transformers", "trl", "accelerate", "datasets", "peft", "tokenizers",
+              "safetensors", "huggingface_hub"),
+    "eval": ("openai", "numpy", "math_verify", "latex2sympy2_extended", "lm_eval", "langdetect",
+             "nltk", "immutabledict"),
+    "code": ("evalplus",),
+    "report": ("matplotlib",),
+    "demo": ("gguf",),
+}  # fmt: skip
+"""Extra -> what our code imports of it."""
 
 
 def find_template(path: Path) -> Path:
@@ -38,6 +49,13 @@ def find_template(path: Path) -> Path:
 def needs(extra: str) -> str:
     """The command that installs what an extra asks for."""
     return f"pip install '{NAME}[{extra}]'"
+
+
+def missing(error: ModuleNotFoundError) -> str | None:
+    """What to tell of a package that is not here; None where it belongs to no extra."""
+    module = (error.name or "").partition(".")[0]
+    extra = next((extra for extra, modules in _MODULES.items() if module in modules), None)
+    return extra and f"{module} is not installed in {sys.executable}: {needs(extra)}"
 
 
 def copy_to(folder: Path) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import shutil
+from importlib import metadata
 from pathlib import Path
 
 from harness.benchmarks.prepare import is_prepared
-from harness.benchmarks.registry import BENCHMARKS, parse
+from harness.benchmarks.registry import BENCHMARKS, Benchmark, parse
 from harness.config.evaluation import EvaluationSpec
 from harness.config.site import Site
+from harness.package import needs
 from harness.preflight.findings import Finding, error, note, warning
 
 
@@ -39,6 +41,7 @@ def check_evaluation(evaluation: EvaluationSpec, site: Site) -> list[Finding]:
                 "sysctl user.max_user_namespaces",
             )
         )
+    findings += _check_packages([r.benchmark for r in runs], site)
     if evaluation.max_items:
         findings.append(
             note(
@@ -48,6 +51,36 @@ def check_evaluation(evaluation: EvaluationSpec, site: Site) -> list[Finding]:
             )
         )
     return findings
+
+
+def _check_packages(benchmarks: list[Benchmark], site: Site) -> list[Finding]:
+    """What asks and grades must be in the environment of the role `evaluate`.
+
+    Where the site gives that role an environment of its own, nothing can be known from here.
+    """
+    elsewhere = site.environment("evaluate")
+    if elsewhere.activate or elsewhere.container:
+        return []
+    kinds = [b.kind for b in benchmarks if b.kind and b.kind.package]
+    wanted = {"openai": "eval", **{k.package: "code" if k.runs_code else "eval" for k in kinds}}
+    found = {
+        extra: warning(
+            "evaluation.benchmarks",
+            f"{package} is not installed in this environment, which the evaluation jobs use too",
+            needs(extra),
+        )
+        for package, extra in reversed(wanted.items())
+        if not _is_installed(package)
+    }
+    return list(found.values())
+
+
+def _is_installed(distribution: str) -> bool:
+    try:
+        metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return False
+    return True
 
 
 def _can_sandbox() -> bool:

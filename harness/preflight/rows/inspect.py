@@ -10,7 +10,7 @@ from harness.chats.dataset import SavedDataset
 from harness.config.base import Frozen
 from harness.config.training.train import TrainSpec
 from harness.errors import CommandError, UserError
-from harness.package import find_template
+from harness.package import find_template, needs
 from harness.preflight.findings import Finding, note
 from harness.preflight.rows.contents import RowCheck, check_rows
 from harness.preflight.rows.dataset import check_dataset
@@ -114,7 +114,7 @@ def _tokenised(
     try:
         answer = ask(request)
     except Unavailable as problem:
-        raise UserError(f"--model: {problem}: pip install transformers") from None
+        raise UserError(f"--model: {problem}: {needs('train')}, or transformers alone") from None
     except CommandError as problem:
         last = (problem.stderr.strip() or "no answer in time").splitlines()[-1]
         raise UserError(f"--model: the tokenizer of {model} fails: {last}") from None

@@ -13,6 +13,7 @@ from harness.chats.end_token import with_end_token
 from harness.chats.tokenizing import Answer, Request, RowTokens
 from harness.config.training.train import TrainSpec
 from harness.errors import CommandError, ResultError
+from harness.package import needs
 from harness.preflight.findings import Finding, error, note, warning
 from harness.preflight.rows.contents import RowCheck
 from harness.processes.shell import call, own_module
@@ -121,7 +122,7 @@ def check_tokens(
         answer = ask(request_for(train, model, template, tried, data.unknown_roles))
     except Unavailable as problem:
         text = f"the template and the rows were not tried with the tokenizer: {problem}"
-        return None, [warning(TEMPLATE, text, "pip install transformers (without torch is enough)")]
+        return None, [warning(TEMPLATE, text, f"{needs('train')}, or transformers alone")]
     except CommandError as problem:
         last = (problem.stderr.strip() or "it did not answer in time").splitlines()[-1]
         return None, [error("train.model_name", f"the tokenizer of {model} fails: {last}")]
