@@ -134,3 +134,21 @@ def test_a_template_counts_by_its_text_and_not_by_its_path(tmp_path: Path) -> No
         "chat_template_path": (template_digest("{{ é }}"), template_digest("{{ b }}"))
     }
     assert differences(known, {"chat_template_path": None}) == {}
+
+
+@dataclass
+class Filled(Training):
+    """As TRL 1.14: what the default of a field means is settled by its class."""
+
+    loss_type: str | None = None
+
+    def __post_init__(self) -> None:
+        self.as_given = dict(vars(self))
+        self.loss_type = self.loss_type or "chunked_nll"
+
+
+def test_what_a_class_makes_of_a_default_is_recorded_and_is_no_change() -> None:
+    found = marker(Filled(seed=1))
+    assert (found[CONFIG]["loss_type"], found[CHANGED]) == ("chunked_nll", ["seed"])
+    assert differences(found, {"seed": 1}) == {}
+    assert marker(Filled(loss_type="dft"))[CHANGED] == ["loss_type"]

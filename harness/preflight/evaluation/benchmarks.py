@@ -69,10 +69,10 @@ def _check_packages(benchmarks: list[Benchmark], site: Site) -> list[Finding]:
             f"{package} is not installed in this environment, which the evaluation jobs use too",
             needs(extra),
         )
-        for package, extra in reversed(wanted.items())
+        for package, extra in reversed(list(wanted.items()))
         if not _is_installed(package)
     }
-    return list(found.values())
+    return [found[extra] for extra in sorted(found, reverse=True)]
 
 
 def _is_installed(distribution: str) -> bool:
