@@ -8,6 +8,7 @@ from io import TextIOWrapper
 import typer
 
 from harness.errors import HarnessError
+from harness.package import missing
 from harness.verbs import data, evaluate, results, runs
 from harness.verbs.options import help_of
 from harness.verbs.serve import serve
@@ -54,6 +55,11 @@ def main() -> None:
     except HarnessError as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(error.exit_code) from None
+    except ModuleNotFoundError as error:
+        if (text := missing(error)) is None:
+            raise
+        print(f"error: {text}", file=sys.stderr)
+        raise SystemExit(2) from None
     except KeyboardInterrupt:
         print("interrupted; jobs that were submitted go on", file=sys.stderr)
         raise SystemExit(130) from None

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 
 from harness.benchmarks.custom import register_prepared
 from harness.config.load import load_site
-from harness.errors import TrainingCrashed, TrainingError
+from harness.errors import HarnessError, TrainingCrashed, TrainingError
+from harness.package import missing
 from harness.plan.manifest import Manifest, read_manifest
 from harness.runs.paths import RunPaths
 
@@ -25,10 +26,21 @@ if TYPE_CHECKING:
 
 
 def run_job(run_dir: str, job: str, task: int = 0) -> str:
-    """Do the work of one job, or of one task of an array. Returns how it ended."""
+    """Do the work of one job, or of one task of an array. Returns how it ended.
+
+    Raises HarnessError; one that names the extra where a package is not installed.
+    """
+    try:
+        return _work(RunPaths(Path(run_dir)), job, task)
+    except ModuleNotFoundError as error:
+        if (text := missing(error)) is None:
+            raise
+        raise HarnessError(text) from error
+
+
+def _work(run: RunPaths, job: str, task: int) -> str:
     from harness.scheduling.prune import prune_reported
 
-    run = RunPaths(Path(run_dir))
     register_prepared(Path(load_site(run.site).benchmarks_dir))
     manifest = read_manifest(run)
     work = manifest.plan.job(job).work

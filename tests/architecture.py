@@ -1,6 +1,6 @@
 """The rules of the house, each a function of a checkout: what breaks it, one line a breach.
 
-errors <- config <- processes <- runs <- chats <- benchmarks, data <- plan <- scheduling
+errors, package <- config <- processes <- runs <- chats <- benchmarks, data <- plan <- scheduling
        <- the wing of jobs (compute) | the wing of the login node (preflight, results)
        <- entry <- verbs <- cli
 """
@@ -28,7 +28,7 @@ LEVELS = (
     ("runs",),
     ("processes",),
     ("config",),
-    ("errors",),
+    ("errors", "package"),
 )
 """From the top floor down; what stands on one floor are wings, which know nothing of each other."""
 WINGS = (frozenset({"compute"}), frozenset({"preflight", "results"}))

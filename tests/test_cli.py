@@ -227,3 +227,28 @@ def test_the_login_half_imports_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("module", "argv"),
+    [
+        ("datasets", ["data", "convert", "chats.jsonl", "out"]),
+        ("huggingface_hub", ["data", "get", "owner/name", "out"]),
+    ],
+)
+def test_a_verb_whose_package_is_not_here_names_the_extra(
+    user: User, module: str, argv: list[str]
+) -> None:
+    message = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
+    (user.folder / "chats.jsonl").write_text(json.dumps({"messages": message}))
+    code = f"import sys; sys.modules[{module!r}] = None; from harness.cli import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", code, *argv], cwd=user.folder, capture_output=True, text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert done.stderr == (
+        f"error: {module} is not installed in {sys.executable}: "
+        "pip install 'posttrain-harness[train]'\n"
+    )
+    assert not (user.folder / "out").exists()

@@ -18,7 +18,7 @@ import yaml
 from harness import entry
 from harness.compute.train import job as train_job
 from harness.entry import run_job
-from harness.errors import ResultError, TrainingCrashed, TrainingError
+from harness.errors import HarnessError, ResultError, TrainingCrashed, TrainingError
 from harness.runs.files import write_json, write_text
 from harness.runs.metrics import read_task
 from harness.runs.paths import RunPaths
@@ -186,3 +186,23 @@ def test_a_requeued_job_is_the_same_call() -> None:
         {},
     )
     assert pickle.loads(pickle.dumps(delayed.function)) is entry.run_job
+
+
+def test_a_job_whose_package_is_not_here_names_the_extra(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = made(tmp_path)
+
+    def without_trl(*_: Any) -> str:
+        raise ModuleNotFoundError("No module named 'trl'", name="trl")
+
+    monkeypatch.setattr(train_job, "run", without_trl)
+    with pytest.raises(HarnessError, match=r"pip install 'posttrain-harness\[train\]'$"):
+        run_job(str(run.root), "train")
+
+    def without_ours(*_: Any) -> str:
+        raise ModuleNotFoundError("No module named 'harness.gone'", name="harness.gone")
+
+    monkeypatch.setattr(train_job, "run", without_ours)
+    with pytest.raises(ModuleNotFoundError):
+        run_job(str(run.root), "train")

@@ -24,6 +24,8 @@ class EngineKind:
     """HTTP port that is taken when it is free and the spec names none."""
     package: str
     """Distribution that tells its version."""
+    extra: str = ""
+    """Extra of pyproject.toml that installs it, where that is not the engine's name."""
     version_path: str = ""
     """Where the running server tells its version, beside /v1; empty: nowhere."""
     checks_key: bool = True
@@ -74,6 +76,7 @@ ENGINES: dict[str, EngineKind] = {
             max_model_len=None,
             port=8000,
             package="transformers",
+            extra="serve",
             checks_key=False,
             lists_model=False,
             on_cpu=True,

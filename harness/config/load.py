@@ -18,9 +18,9 @@ from harness.config.site import Site
 from harness.config.spec import Spec
 from harness.config.training.sft_fields import SFT_FIELDS
 from harness.errors import UserError, nearest, printable
+from harness.package import SHIPPED, find_template
 
 Model = TypeVar("Model", bound=BaseModel)
-PROJECT_ROOT = Path(__file__).resolve().parents[2]
 
 
 def load_spec(path: Path, overrides: Sequence[str] = ()) -> Spec:
@@ -87,8 +87,8 @@ def build_serve(
 
 
 def find_spec(word: str) -> Path:
-    """A path, or a name found in `jobs/` here or in the project. Raises UserError."""
-    folders = [Path("jobs"), PROJECT_ROOT / "jobs"]
+    """A path, or a name found in `jobs/` here or among those shipped. Raises UserError."""
+    folders = [Path("jobs"), SHIPPED / "jobs"]
     candidates = [Path(word), *(f / name for f in folders for name in (word, f"{word}.yaml"))]
     for candidate in candidates:
         if os.path.isfile(candidate):  # False, too, of a word that no file system takes
@@ -101,13 +101,13 @@ def find_spec(word: str) -> Path:
 
 
 def find_site(word: str | None) -> Path | None:
-    """`--site`, else $HARNESS_SITE, else `site.yaml` here or in the project; None if none."""
+    """`--site`, else $HARNESS_SITE, else `site.yaml` here or the shipped one; None if none."""
     given = word or os.environ.get("HARNESS_SITE")
     if given:
         if not os.path.isfile(given):
             raise UserError.at(given, "no such site file")
         return Path(given)
-    for folder in (Path(), PROJECT_ROOT):
+    for folder in (Path(), SHIPPED):
         if (folder / "site.yaml").is_file():
             return folder / "site.yaml"
     return None
@@ -163,3 +163,9 @@ def expand(text: str, where: str) -> Path:
     if problem := path_problem(expanded):
         raise UserError.at(where, f"{printable(text)}: {problem}")
     return Path(os.path.abspath(expanded))
+
+
+def expand_template(text: str, where: str) -> str:
+    """A chat template's absolute path, of a file here or of a shipped one. Raises UserError."""
+    path = expand(text, where)
+    return str(path if os.path.isfile(path) else find_template(Path(text)).absolute())

@@ -117,7 +117,9 @@ def describe_environment(project: Path) -> dict[str, str]:
             facts[package] = metadata.version(package)
         except metadata.PackageNotFoundError:
             continue
-    commit = _git(project, "rev-parse", "HEAD")
+    # The package may lie in somebody else's repository: a virtual environment in a project.
+    ours = _git(project, "ls-files", "--", "harness/__init__.py")
+    commit = _git(project, "rev-parse", "HEAD") if ours else ""
     if commit:
         changed = _git(project, "status", "--porcelain", "--untracked-files=no")
         facts["git_commit"] = commit + (" with local changes" if changed else "")

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.config.load import PROJECT_ROOT, expand
+from harness.config.load import expand, expand_template
 from harness.config.site import Site
 from harness.config.spec import Spec
 from harness.errors import ResultError
@@ -64,10 +64,8 @@ def resolve_spec(spec: Spec) -> Spec:
     if train.output_dir:
         changes["output_dir"] = str(expand(train.output_dir, "train.output_dir"))
     if train.chat_template_path:
-        path = expand(train.chat_template_path, "train.chat_template_path")
-        shipped = PROJECT_ROOT / train.chat_template_path
-        changes["chat_template_path"] = str(
-            path if path.is_file() or not shipped.is_file() else shipped
+        changes["chat_template_path"] = expand_template(
+            train.chat_template_path, "train.chat_template_path"
         )
     resolved: dict[str, object] = {"train": train.model_copy(update=changes)}
     if spec.evaluation:

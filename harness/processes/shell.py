@@ -5,12 +5,23 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
-import harness
 from harness.errors import CommandError
+from harness.package import ROOT
 
 DEFAULT_TIMEOUT_S = 60.0
+
+# The current folder, which may hold another `harness`, is not searched. Installed from a wheel,
+# this package lies in site-packages, which must stay behind the standard library.
+_RUN_MAIN = """
+import os, sys
+root = sys.argv.pop(1)
+sys.path[:] = [path for path in sys.path if path]
+if root not in map(os.path.realpath, sys.path):
+    sys.path.insert(0, root)
+from {module} import main
+raise SystemExit(main())
+"""
 
 
 def call(
@@ -43,10 +54,6 @@ def own_module(module: str, *arguments: str, isolated: bool = False) -> list[str
 
     `isolated` keeps the user's own packages and PYTHON* variables out (`python -I`).
     """
-    code = (
-        "import sys; sys.path.insert(0, sys.argv.pop(1)); "
-        f"from {module} import main; raise SystemExit(main())"
-    )
-    root = str(Path(harness.__file__).resolve().parents[1])
     flags = ["-I"] if isolated else []
-    return [sys.executable, *flags, "-c", code, root, *arguments]
+    code = _RUN_MAIN.format(module=module)
+    return [sys.executable, *flags, "-c", code, str(ROOT), *arguments]

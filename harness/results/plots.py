@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from harness.errors import UserError
+from harness.package import needs
 from harness.results.table import Table
 
 
@@ -18,7 +19,7 @@ def plot_table(table: Table, headlines: Sequence[str], path: Path) -> None:
     try:
         from matplotlib.figure import Figure
     except ImportError:
-        raise UserError("plots need matplotlib: pip install -e '.[report]'") from None
+        raise UserError(f"plots need matplotlib: {needs('report')}") from None
     columns = [c for c in table.columns if _headline(c) in headlines]
     panels = max(len(columns), 1)
     figure = Figure(figsize=(4.2 * panels, 3.4), layout="constrained", dpi=120)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import UserError
+from harness.package import needs
 
 Entry = dict[str, Any]
 _BLUE, _LIGHT, _RED, _GREEN = "#2f6db5", "#a9c6e6", "#b03030", "#3a7d44"
@@ -80,7 +81,7 @@ def plot_training(
     try:
         from matplotlib.figure import Figure
     except ImportError:
-        raise UserError("plots need matplotlib: pip install -e '.[report]'") from None
+        raise UserError(f"plots need matplotlib: {needs('report')}") from None
     figure = Figure(figsize=(10, 6.4), layout="constrained", dpi=120)
     axes = figure.subplots(2, 2, sharex=True).ravel()
     panels = (("loss", "loss"), ("grad_norm", "gradient norm"),

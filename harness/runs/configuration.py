@@ -43,10 +43,15 @@ def template_digest(text: str | None) -> str | None:
 
 
 def record(*arguments: Any, template: str | None) -> dict[str, Any]:
-    """What a marker says of the dataclasses of arguments, and the text of the template."""
+    """What a marker says of the dataclasses of arguments, and the text of the template.
+
+    An argument is `changed` by what was given (`as_given` of the dataclass, where it has that), not
+    by what its class made of the default: TRL 1.14 fills `loss_type` in.
+    """
     config: dict[str, Any] = {TEMPLATE: template_digest(template)}
     changed = []
     for source in arguments:
+        given = getattr(source, "as_given", vars(source))
         for field in fields(source):
             if field.name in HARMLESS:
                 continue
@@ -54,7 +59,7 @@ def record(*arguments: Any, template: str | None) -> dict[str, Any]:
             if not _is_json(value):
                 continue
             config[field.name] = value
-            if value is not None and value != _default(field):
+            if _plain(given[field.name]) not in (None, _default(field)):
                 changed.append(field.name)
     return {CONFIG: config, CHANGED: sorted(changed)}
 

@@ -44,10 +44,9 @@ def cached_snapshot(name: str) -> Path | None:
         return None
     home = os.path.expanduser(os.environ.get("HF_HOME", "~/.cache/huggingface"))
     cache = Path(os.environ.get("HF_HUB_CACHE", f"{home}/hub"))
-    snapshots = sorted(
-        (cache / folder / "snapshots").glob("*/config.json"),
-        key=lambda path: path.stat().st_mtime,
-    )
+    found = (cache / folder / "snapshots").glob("*/config.json")
+    # Since Python 3.13 a link whose file is gone matches, too.
+    snapshots = sorted((p for p in found if p.is_file()), key=lambda path: path.stat().st_mtime)
     return snapshots[-1].parent if snapshots else None
 
 

@@ -1,7 +1,7 @@
 """Every name inside a run folder; no other module spells one.
 
 <runs_dir>/<name>/<run id>/
-  spec.yaml site.yaml manifest.json
+  spec.yaml site.yaml manifest.json  code/ (the package when the run was submitted: its jobs' own)
   scripts/<job>.sbatch  scripts/commands.sh
   logs/<job>/
   checkpoints/checkpoint-<step>/  (of LoRA: merged-<fingerprint>/ in it, made by evaluation)
@@ -115,6 +115,10 @@ class RunPaths:
     @property
     def commands(self) -> Path:
         return self.scripts / "commands.sh"
+
+    @property
+    def code(self) -> Path:
+        return self.root / "code"
 
     def logs(self, job: str) -> Path:
         return self.root / "logs" / job

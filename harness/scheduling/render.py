@@ -12,14 +12,14 @@ from pathlib import Path
 from jinja2 import Environment as Jinja
 from jinja2 import FileSystemLoader, StrictUndefined
 
-from harness.config.load import PROJECT_ROOT
 from harness.config.site import Environment, Site, SlurmOptions
 from harness.errors import UserError
+from harness.package import SHIPPED
 from harness.plan.plan import Plan, PlannedJob
 from harness.processes.environments import pyxis_flags, wrap
 from harness.runs.paths import RunPaths
 
-TEMPLATES = PROJECT_ROOT / "templates" / "sbatch"
+TEMPLATES = SHIPPED / "templates" / "sbatch"
 Directive = tuple[str, str | None]
 
 
@@ -28,7 +28,8 @@ class Place:
     """Where a run lies and what runs it: all that a script needs beside plan and site."""
 
     run: RunPaths
-    project: Path = PROJECT_ROOT
+    project: Path
+    """The folder from which jobs import this package."""
     python: str = sys.executable
     """Used by roles for which the site names no environment."""
     mounts: tuple[str, ...] = ()

@@ -50,6 +50,7 @@ def stage(spec: Spec, site: Site, scheduler: SchedulerName, rows: int | None) ->
     train = spec.train
     judge = spec.evaluation and spec.evaluation.judge and spec.evaluation.judge.serve
     paths = [train.dataset_name, site.benchmarks_dir, train.output_dir, train.model_name]
+    paths.append(train.chat_template_path)
     paths.append(judge.model if judge else None)
     return _staged(spec, site, scheduler, build_plan(spec, site, rows), _new_run(spec, site), paths)
 
@@ -84,6 +85,8 @@ def _staged(
     paths: Sequence[str | None],
 ) -> Staged:
     """Render every job; containers must see the absolute ones among `paths`."""
-    place = Place(run, mounts=tuple(path for path in paths if path and path.startswith("/")))
+    place = Place(
+        run, run.code, mounts=tuple(path for path in paths if path and path.startswith("/"))
+    )
     scripts = {job.name: render(job, plan, site, place) for job in plan.jobs}
     return Staged(spec, site, scheduler, plan, run, scripts)

@@ -11,9 +11,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness import package
 from harness.benchmarks.prepare import is_prepared, prepare
 from harness.benchmarks.registry import BENCHMARKS
-from harness.config.load import PROJECT_ROOT
 from harness.config.reading.source import dump
 from harness.config.site import Site
 from harness.errors import HarnessError, SchedulerError, UserError
@@ -133,6 +133,7 @@ def write_run_folder(staged: Staged) -> None:
     try:
         write_text(partial.spec, dump(staged.spec.model_dump(mode="json")))
         write_text(partial.site, dump(staged.site.model_dump(mode="json", exclude_unset=True)))
+        package.copy_to(partial.code)
         for name, text in staged.scripts.items():
             write_text(partial.script(name), text, mode=0o755)
             partial.logs(name).mkdir(parents=True)
@@ -143,7 +144,7 @@ def write_run_folder(staged: Staged) -> None:
                 created=utc_now(),
                 scheduler=staged.scheduler,
                 plan=staged.plan,
-                environment=describe_environment(PROJECT_ROOT),
+                environment=describe_environment(package.ROOT),
             ),
         )
         partial.root.rename(final)
@@ -158,7 +159,7 @@ def _write_commands(staged: Staged, ids: Mapping[str, str]) -> None:
         "#!/bin/bash",
         f"# Run {staged.run.name}/{staged.run.run_id}. Each job was submitted as the comment says;",
         "# the line below it does the same work here, without a scheduler.",
-        f"cd {quote(PROJECT_ROOT)} || exit 1",
+        f"cd {quote(staged.run.code)} || exit 1",
     ]
     for job in staged.plan.jobs:
         after = [Dependency(e.condition, ids[e.job]) for e in job.after]

@@ -116,7 +116,7 @@ def _external(address: Text, name: str, key: Text) -> dict[str, Any] | None:
 
 def _model(model: str, external: dict[str, Any] | None, template: Path | None) -> dict[str, Any]:
     """Folder, names and template. Raises UserError."""
-    from harness.config.load import expand
+    from harness.config.load import expand_template
     from harness.runs.paths import BASE
 
     if not model.strip():
@@ -133,7 +133,7 @@ def _model(model: str, external: dict[str, Any] | None, template: Path | None) -
         "model": str(folder),
         "checkpoint": checkpoint or BASE,
         "name": _run_name(f"{of}-{checkpoint}" if checkpoint else shown),
-        "chat_template": str(expand(str(template), "--chat-template")) if template else None,
+        "chat_template": expand_template(str(template), "--chat-template") if template else None,
     }
 
 

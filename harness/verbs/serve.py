@@ -109,7 +109,7 @@ def _spec(
     """The resolved spec. Raises UserError."""
     import re
 
-    from harness.config.load import build_serve, expand
+    from harness.config.load import build_serve, expand, expand_template
 
     folder = local_model(model)
     shown = model.rstrip("/").rpartition("/")[2] if folder.name != Path(model).name else folder.name
@@ -120,7 +120,7 @@ def _spec(
         "model": str(folder),
         "served_name": shown,
         "server": server,
-        "chat_template": str(expand(str(template), "--chat-template")) if template else None,
+        "chat_template": expand_template(str(template), "--chat-template") if template else None,
         "lora_adapters": {n: str(expand(path, f"--lora {n}")) for n, path in lora.items()},
         **{name: value for name, value in rest.items() if value is not None},
     }

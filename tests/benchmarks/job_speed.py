@@ -22,10 +22,10 @@ from typing import Any
 import yaml
 
 from harness.compute.train.launch import Node, accelerate_config
-from harness.config.load import PROJECT_ROOT
 from harness.config.training.script import script_arguments
 from harness.config.training.sft_fields import SFT_FIELDS
 from harness.config.training.train import TrainSpec
+from harness.package import ROOT, SHIPPED
 from harness.runs.files import write_json
 from harness.runs.paths import RunPaths
 from tests.tiny_model import make_tiny_dataset, make_tiny_tokenizer
@@ -51,9 +51,9 @@ def make_model(folder: Path) -> Path:
 
 def run(argv: list[str], log: Path) -> None:
     env = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1",
-           "PYTHONPATH": str(PROJECT_ROOT), "CUDA_VISIBLE_DEVICES": ""}  # fmt: skip
+           "PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": ""}  # fmt: skip
     with log.open("w") as file:
-        code = subprocess.run(argv, cwd=PROJECT_ROOT, env=env, stdout=file, stderr=file).returncode
+        code = subprocess.run(argv, cwd=ROOT, env=env, stdout=file, stderr=file).returncode
     if code != 0:
         sys.exit(f"{argv} exited {code}:\n{log.read_text()[-3000:]}")
 
@@ -76,7 +76,7 @@ def ours(folder: Path, train: TrainSpec) -> float:
 
 
 def theirs(folder: Path, train: TrainSpec) -> float:
-    template = PROJECT_ROOT / str(train.chat_template_path)
+    template = SHIPPED / str(train.chat_template_path)
     config: dict[str, Any] = script_arguments(train, folder, folder / "out", template)
     known = SFT_FIELDS | {"model_name", "dataset_name"}
     config = {k: v for k, v in config.items() if k in known} | {"disable_tqdm": True}

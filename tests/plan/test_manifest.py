@@ -145,14 +145,29 @@ def test_the_environment_names_versions_and_the_commit_with_its_changes(tmp_path
     assert (facts["harness"], facts["executable"]) == (harness.__version__, sys.executable)
     assert facts["pydantic"].startswith("2.")
     git(folder, "init", "-q")
-    (folder / "file").write_text("1")
-    git(folder, "add", "file")
+    (folder / "harness").mkdir()
+    package = folder / "harness" / "__init__.py"
+    package.write_text("1")
+    git(folder, "add", "harness")
     git(folder, "commit", "-q", "-m", "one")
     (folder / "untracked").write_text("")
     commit = git(folder, "rev-parse", "HEAD")
     assert describe_environment(folder)["git_commit"] == commit
-    (folder / "file").write_text("2")
+    package.write_text("2")
     assert describe_environment(folder)["git_commit"] == f"{commit} with local changes"
+
+
+def test_the_commit_of_a_project_whose_environment_holds_the_package_is_not_ours(
+    tmp_path: Path,
+) -> None:
+    git(tmp_path, "init", "-q")
+    (tmp_path / "theirs").write_text("")
+    git(tmp_path, "add", "theirs")
+    git(tmp_path, "commit", "-q", "-m", "theirs")
+    installed = tmp_path / ".venv" / "lib" / "python3.11" / "site-packages"
+    (installed / "harness").mkdir(parents=True)
+    (installed / "harness" / "__init__.py").write_text("")
+    assert "git_commit" not in describe_environment(installed)
 
 
 def test_no_variable_and_no_secret_is_in_the_environment_that_is_kept(

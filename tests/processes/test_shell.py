@@ -96,9 +96,21 @@ def test_a_module_of_ours_runs_from_any_folder_with_its_code(tmp_path: Path) -> 
 def test_arguments_reach_a_module_whole_and_its_code_comes_back(tmp_path: Path) -> None:
     (tmp_path / "of_a_test.py").write_text(MAIN)
     argv = own_module("of_a_test", "a  b", "-x", "'")
-    done = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True)
+    environment = {"PYTHONPATH": str(tmp_path)}
+    done = subprocess.run(argv, env=environment, capture_output=True, text=True)
     assert done.returncode == 5
     assert done.stdout == f"{['a  b', '-x', chr(39)]} 0 {tmp_path / 'of_a_test.py'}\n"
+
+
+@pytest.mark.parametrize("isolated", [False, True])
+def test_another_package_of_our_name_in_the_current_folder_is_not_taken(
+    tmp_path: Path, isolated: bool
+) -> None:
+    (tmp_path / "harness").mkdir()
+    (tmp_path / "harness" / "__init__.py").write_text("raise SystemExit('the wrong one')")
+    argv = own_module("harness.processes.supervisor", isolated=isolated)
+    done = subprocess.run(argv, cwd=tmp_path, input="", capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", "")
 
 
 def test_an_isolated_module_sees_neither_the_folder_nor_the_users_variables(

@@ -97,6 +97,8 @@ def test_without_matplotlib_the_message_says_how_to_get_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    with pytest.raises(UserError, match=r"plots need matplotlib: pip install -e '\.\[report\]'"):
+    with pytest.raises(
+        UserError, match=r"plots need matplotlib: pip install 'posttrain-harness\[report\]'"
+    ):
         plot_table(Table(()), [], tmp_path / "p.png")
     assert list(tmp_path.iterdir()) == []

@@ -145,3 +145,21 @@ def test_a_template_that_cannot_be_read_and_an_odd_marker_are_no_traceback(tmp_p
     assert differences({**marker, "changed": ["weight_decay"]}, arguments) == {
         "weight_decay": (0.1, None)
     }
+
+
+@dataclass
+class Filled(Training):
+    """As TRL 1.14: what the default of a field means is settled by its class."""
+
+    loss_type: str | None = None
+
+    def __post_init__(self) -> None:
+        self.as_given = dict(vars(self))
+        self.loss_type = self.loss_type or "chunked_nll"
+
+
+def test_what_a_class_makes_of_a_default_is_recorded_and_is_no_change() -> None:
+    found = marker(Filled(seed=1))
+    assert (found[CONFIG]["loss_type"], found[CHANGED]) == ("chunked_nll", ["seed"])
+    assert differences(found, {"seed": 1}) == {}
+    assert marker(Filled(loss_type="dft"))[CHANGED] == ["loss_type"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -119,7 +120,7 @@ def test_a_roles_environment_is_activated_or_its_container_entered() -> None:
 @pytest.mark.parametrize("bad", ["/runs/100%", "/runs/a\nb", "/runs/back\\slash"])
 def test_a_run_folder_that_slurm_would_misread_is_refused(bad: str) -> None:
     with pytest.raises(UserError, match="runs_dir"):
-        scripts(Site(), Place(RunPaths(Path(bad) / "x" / "20260131-120000-abcd")))
+        scripts(Site(), replace(PLACE, run=RunPaths(Path(bad) / "x" / "20260131-120000-abcd")))
 
 
 HOSTILE = st.text(

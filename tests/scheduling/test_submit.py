@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import stat
 import subprocess
+import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -209,3 +211,24 @@ def test_a_spec_in_another_alphabet_is_readable_in_its_file(tmp_path: Path) -> N
     # What the site file left open stays open: a later default is not frozen into the run.
     assert set(staged.run.site.read_text().split(":")[0:1]) == {"runs_dir"}
     assert json.loads(staged.run.manifest.read_text())["scheduler"] == "local"
+
+
+def test_a_job_imports_the_package_as_it_was_submitted_from_whatever_folder(
+    tmp_path: Path, staged: Staged
+) -> None:
+    """Python looks into the current folder first, where a newer checkout may lie."""
+    write_run_folder(staged)
+    other = tmp_path / "checkout"
+    (other / "harness").mkdir(parents=True)
+    (other / "harness" / "__init__.py").write_text("raise SystemExit('not this one')")
+    srun = tmp_path / "bin" / "srun"
+    srun.parent.mkdir()
+    srun.write_text(f"#!/bin/bash\nexec {sys.executable} -m harness.package\n")
+    srun.chmod(0o755)
+    for name in staged.scripts:
+        done = subprocess.run(
+            ["bash", str(staged.run.script(name))], cwd=other, capture_output=True, text=True,
+            env={"PATH": f"{srun.parent}:{os.environ['PATH']}", "PYTHONPATH": str(other)},
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.splitlines()[-1] == str(staged.run.code)

@@ -24,9 +24,9 @@ from harness.compute.evaluate.task import (
 from harness.compute.serve.external import external_server
 from harness.compute.serve.server import RunningServer
 from harness.config.evaluate import ExternalServer
-from harness.config.load import PROJECT_ROOT
 from harness.config.site import Site
 from harness.errors import HarnessError
+from harness.package import ROOT
 from harness.plan.facts import RunFacts
 from harness.processes.environments import role_wrapper
 from harness.processes.shell import call
@@ -117,8 +117,8 @@ def served_folder(site: Site, model: Path) -> Path:
     )
     base = read_json(model / ADAPTER_CONFIG).get("base_model_name_or_path")
     argv = ["python", "-m", "harness.compute.train.merge", str(model)]
-    argv = role_wrapper(site, "train", [str(PROJECT_ROOT), str(model), str(base)])(argv)
-    env = {**os.environ, "PYTHONPATH": f"{PROJECT_ROOT}:{os.environ.get('PYTHONPATH', '')}"}
+    argv = role_wrapper(site, "train", [str(ROOT), str(model), str(base)])(argv)
+    env = {**os.environ, "PYTHONPATH": f"{ROOT}:{os.environ.get('PYTHONPATH', '')}"}
     return Path(call(argv, timeout=_MERGE_S, env=env).splitlines()[-1])
 
 

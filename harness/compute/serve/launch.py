@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from harness.compute.serve.request import ServeRequest
-from harness.config.load import PROJECT_ROOT
 from harness.config.server import ServerSpec
 from harness.config.site import Site
+from harness.package import ROOT
 from harness.processes.environments import role_wrapper
 from harness.runs.models import model_limit
 
@@ -32,6 +32,6 @@ def server_request(
         extra_flags=server.flags,
         preferred_port=server.port,
         ready_timeout_s=server.ready_timeout_minutes * 60,
-        wrap=role_wrapper(site, server.engine, [str(PROJECT_ROOT), str(model), *mounts]),
+        wrap=role_wrapper(site, server.engine, [str(ROOT), str(model), *mounts]),
         **fields,
     )

@@ -34,10 +34,12 @@ from harness.compute.serve.ready import (
     wait_until_ready,
 )
 from harness.compute.serve.request import Engine, ServeRequest
-from harness.config.engines import ENGINES
+from harness.config.engines import ENGINES, EngineKind
 from harness.errors import ServerError, UserError
+from harness.package import needs
 from harness.processes.supervised import SupervisedProcess
 
+_NO_SUCH_PROGRAM = 127  # of `env` and of bash
 BIND_ATTEMPTS = 4
 BIND_FAILURE = re.compile(
     r"address already in use|EADDRINUSE|errno:? ?98\b|port \S+ is (already )?(in use|used)"
@@ -170,7 +172,7 @@ def _started(request: ServeRequest, engine: Engine, ports: Ports) -> Iterator[Ru
         except UserError:
             raise
         except ServerError as error:
-            raise _explained(error, process) from error
+            raise _explained(error, process, kind) from error
         seconds = time.monotonic() - began
         print(f"{name}: ready after {seconds:.1f} s", flush=True)
         yield RunningServer(
@@ -184,14 +186,20 @@ def _started(request: ServeRequest, engine: Engine, ports: Ports) -> Iterator[Ru
         )
 
 
-def _explained(error: ServerError, process: SupervisedProcess) -> ServerError:
+def _explained(error: ServerError, process: SupervisedProcess, engine: EngineKind) -> ServerError:
     """The same with the log's end, once all is written; PortTaken if the log says so."""
     ended = not process.alive()
     process.stop()
     taken = isinstance(error, PortTaken) or (ended and BIND_FAILURE.search(process.output()))
     code = "" if process.exit_code is None or not ended else f" (exit code {process.exit_code})"
     kind = PortTaken if taken else ServerError
-    return kind(with_tail(f"{error}{code}", process), process.log_path)
+    text = with_tail(f"{error}{code}", process)
+    if ended and process.exit_code == _NO_SUCH_PROGRAM:
+        text += (
+            f"\nThe engine is not in this environment: {needs(engine.extra or engine.name)}, or "
+            f"say in site.yaml where it is: environments.{engine.name}"
+        )
+    return kind(text, process.log_path)
 
 
 @contextmanager

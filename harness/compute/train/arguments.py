@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field, fields
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ from harness.config.training.lora import LEARNING_RATE, LORA_DEFAULTS, LORA_LEAR
 from harness.config.training.sft_fields import RESERVED
 from harness.config.training.train import WRAPPED
 from harness.errors import UserError
+from harness.package import find_template, needs
 
 
 @dataclass
@@ -87,6 +89,7 @@ class TrainingConfig(SFTConfig):  # type: ignore[misc]
 
     def __post_init__(self) -> None:
         self.learning_rate_given = self.learning_rate is not None
+        self.as_given = {f.name: getattr(self, f.name) for f in fields(self)}
         if self.learning_rate is None:
             self.learning_rate = LEARNING_RATE
         # transformers 5.23 renamed the field; setting the old one alone warns on every rank.
@@ -119,6 +122,8 @@ def parse(argv: list[str] | None = None) -> tuple[ScriptArguments, TrainingConfi
         if getattr(action.type, "__name__", "") == "string_to_bool" and action.nargs is None:
             action.nargs, action.const = "?", True
     script, config = parser.parse_args_and_config(argv)
+    if config.chat_template_path:
+        config.chat_template_path = str(find_template(Path(config.chat_template_path)))
     if script.use_peft and not config.learning_rate_given:
         config.learning_rate = LORA_LEARNING_RATE
     if script.model_dtype not in ("float32", "bfloat16", "float16", "auto"):
@@ -136,7 +141,7 @@ def adapter(script: ScriptArguments) -> Any:
     if not script.use_peft:
         return None
     if find_spec("peft") is None:
-        raise UserError("use_peft: PEFT is not installed here: pip install peft")
+        raise UserError(f"use_peft: PEFT is not installed here: {needs('train')}")
     from trl import ModelConfig, get_peft_config
 
     values = {name: getattr(script, name) for name in LORA_DEFAULTS}

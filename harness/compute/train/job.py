@@ -34,7 +34,7 @@ from harness.compute.train.nodes import (
     this_node,
     with_other_nodes,
 )
-from harness.config.load import PROJECT_ROOT, load_spec
+from harness.config.load import load_spec
 from harness.config.training.script import script_arguments
 from harness.config.training.train import TrainSpec
 from harness.errors import (
@@ -44,6 +44,7 @@ from harness.errors import (
     TrainingSuperseded,
     UserError,
 )
+from harness.package import ROOT, find_template
 from harness.runs.checkpoints import complete_checkpoints
 from harness.runs.files import write_json, write_text
 from harness.runs.paths import RunPaths
@@ -74,8 +75,8 @@ def run(run: RunPaths) -> str:
         begin(paths, attempt)
     first = newest_step(paths, train)
     cores = len(os.sched_getaffinity(0))
-    env = environment(os.environ, train, PROJECT_ROOT, cores, local_attempt(attempt, node))
-    with launched(argv, env, cwd=PROJECT_ROOT) as launcher:
+    env = environment(os.environ, train, ROOT, cores, local_attempt(attempt, node))
+    with launched(argv, env, cwd=ROOT) as launcher:
         code = launcher.wait()
     if node.rank > 0:
         return left_to_first_node(paths, node, attempt, launcher, code)
@@ -100,14 +101,13 @@ def output_dir(paths: RunPaths, train: TrainSpec) -> Path:
 
 
 def template(train: TrainSpec) -> Path | None:
-    """The spec's chat template: as given, or relative to the project. Raises UserError."""
+    """The spec's chat template: as given, or a shipped one. Raises UserError."""
     if train.chat_template_path is None:
         return None
-    given = Path(train.chat_template_path).expanduser()
-    for path in (given, PROJECT_ROOT / given):
-        if path.is_file():
-            return path.resolve()
-    raise UserError(f"train.chat_template_path: {given}: no such file")
+    path = find_template(Path(train.chat_template_path).expanduser())
+    if path.is_file():
+        return path.resolve()
+    raise UserError(f"train.chat_template_path: {path}: no such file")
 
 
 def this_attempt(env: Any) -> str:

@@ -19,6 +19,7 @@ from pathlib import Path
 from filelock import SoftFileLease
 
 from harness.errors import HarnessError, ResultError, UserError
+from harness.package import needs
 from harness.runs.checkpoints import (
     ADAPTER_CONFIG,
     fingerprint,
@@ -97,7 +98,7 @@ def save_merged(checkpoint: Path, folder: Path, dtype: str) -> None:
     try:
         from peft import PeftModel
     except ImportError:
-        raise UserError("LoRA checkpoints are merged by PEFT: pip install peft") from None
+        raise UserError(f"LoRA checkpoints are merged by PEFT: {needs('train')}") from None
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     config = read_json(checkpoint / ADAPTER_CONFIG)

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from harness.errors import nearest
+from harness.package import needs
 
 TRACKERS: dict[str, tuple[str, ...]] = {
     "azure_ml": ("azureml",),
@@ -51,7 +52,7 @@ def missing_packages(names: Iterable[str]) -> dict[str, str]:
     for name in names:
         absent = [package for package in TRACKERS.get(name, ()) if find_spec(package) is None]
         if absent:
-            ours = f"pip install 'posttrain-harness[{name}]' or "
+            ours = f"{needs(name)} or "
             missing[name] = f"{ours if name in EXTRAS else ''}pip install {' '.join(absent)}"
     return missing
 

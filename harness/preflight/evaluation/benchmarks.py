@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import shutil
+from importlib import metadata
 from pathlib import Path
 
 from harness.benchmarks.prepare import is_prepared
-from harness.benchmarks.registry import BENCHMARKS, BenchmarkRun, parse
+from harness.benchmarks.registry import BENCHMARKS, Benchmark, BenchmarkRun, parse
 from harness.config.evaluation import EvaluationSpec
 from harness.config.site import Site
 from harness.config.spec import Spec
 from harness.errors import nearest
+from harness.package import needs
 from harness.preflight.findings import Finding, error, note, warning
 
 
@@ -41,6 +43,7 @@ def check_evaluation(evaluation: EvaluationSpec, site: Site) -> list[Finding]:
                 "sysctl user.max_user_namespaces",
             )
         )
+    findings += _check_packages([r.benchmark for r in runs], site)
     if evaluation.max_items:
         findings.append(
             note(
@@ -85,6 +88,39 @@ def columns(run: BenchmarkRun) -> list[str]:
         *(f"majority@{k}" for k in counts if kind.has_answers),
     ]
     return [f"{run.name}/{a}/{metric}" for a in aggregations for metric in kind.metrics]
+
+
+def _check_packages(benchmarks: list[Benchmark], site: Site) -> list[Finding]:
+    """What asks and grades must be in the environment of the role `evaluate`.
+
+    Where the site gives that role an environment of its own, nothing can be known from here.
+    """
+    elsewhere = site.environment("evaluate")
+    if elsewhere.activate or elsewhere.container:
+        return []
+    kinds = [b.kind for b in benchmarks if b.kind]
+    wanted = {
+        "openai": "eval",
+        **{p: "code" if k.runs_code else "eval" for k in kinds for p in k.packages},
+    }
+    found = {
+        extra: warning(
+            "evaluation.benchmarks",
+            f"{package} is not installed in this environment, which the evaluation jobs use too",
+            needs(extra),
+        )
+        for package, extra in reversed(list(wanted.items()))
+        if not _is_installed(package)
+    }
+    return [found[extra] for extra in sorted(found, reverse=True)]
+
+
+def _is_installed(distribution: str) -> bool:
+    try:
+        metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return False
+    return True
 
 
 def _can_sandbox() -> bool:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from harness.chats.dataset import SavedDataset
 from harness.config.base import Frozen
-from harness.config.load import PROJECT_ROOT, build, expand
+from harness.config.load import build, expand, expand_template
 from harness.config.reading.source import Key
 from harness.config.training.train import TrainSpec
 from harness.errors import CommandError, UserError
+from harness.package import needs
 from harness.preflight.findings import Finding, note
 from harness.preflight.rows.contents import RowCheck, check_rows
 from harness.preflight.rows.dataset import check_dataset
@@ -83,7 +83,7 @@ def inspect_dataset(
         "model_name": "(none)" if model is None else model,
         "dataset_name": str(expand(str(folder), "DIR")),
         "dataset_split": split,
-        "chat_template_path": str(_template(template)) if template else None,
+        "chat_template_path": expand_template(str(template), "--template") if template else None,
         "max_length": max_length,
         "seed": seed,
     }
@@ -126,7 +126,7 @@ def _tokenised(
     try:
         answer = ask(request)
     except Unavailable as problem:
-        raise UserError(f"--model: {problem}: pip install transformers") from None
+        raise UserError(f"--model: {problem}: {needs('train')}, or transformers alone") from None
     except CommandError as problem:
         last = (problem.stderr.strip() or "no answer in time").splitlines()[-1]
         raise UserError(f"--model: the tokenizer of {model} fails: {last}") from None
@@ -152,12 +152,6 @@ def _tokenised(
             for number, spans in list(zip(good, answer.shown, strict=False))[:show]
         ],
     }, findings + sample_findings(train, sample)
-
-
-def _template(path: Path) -> Path:
-    """As given, or relative to the project."""
-    beside = os.path.isfile(path) or not os.path.isfile(PROJECT_ROOT / path)
-    return path if beside else PROJECT_ROOT / path
 
 
 def _grouped(turns: dict[int, int]) -> dict[int, int]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from harness.chats.template import marks_answers, own_template, syntax_problem
-from harness.config.load import PROJECT_ROOT
 from harness.errors import ResultError
+from harness.package import SHIPPED
 from harness.preflight.findings import Finding, error
 
 PLACE = "train.chat_template_path"
@@ -37,7 +37,7 @@ def check_template(
 
 
 def _shipped() -> str:
-    folder = PROJECT_ROOT / "templates" / "chat"
+    folder = SHIPPED / "templates" / "chat"
     return ", ".join(sorted(path.name for path in folder.glob("*.jinja")))
 
 

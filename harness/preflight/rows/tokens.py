@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,12 +11,12 @@ from typing import Any
 from harness.chats.dataset import SavedDataset, conversation_columns
 from harness.chats.end_token import with_end_token
 from harness.chats.tokenizing import Answer, Request, RowTokens
-from harness.config.load import PROJECT_ROOT
 from harness.config.training.train import TrainSpec
 from harness.errors import CommandError, ResultError
+from harness.package import needs
 from harness.preflight.findings import Finding, error, note, warning
 from harness.preflight.rows.contents import RowCheck
-from harness.processes.shell import call
+from harness.processes.shell import call, own_module
 from harness.runs.files import read_json
 
 SAMPLE_ROWS = 2000
@@ -39,13 +38,10 @@ def ask(request: Request) -> Answer:
     if find_spec("transformers") is None:
         raise Unavailable("transformers is not installed in this Python")
     env = {**os.environ, "TOKENIZERS_PARALLELISM": "false", "TRANSFORMERS_VERBOSITY": "error"}
-    env["PYTHONPATH"] = os.pathsep.join(
-        p for p in (str(PROJECT_ROOT), env.get("PYTHONPATH", "")) if p
-    )
     if Path(request.model).is_dir():
         env["HF_HUB_OFFLINE"] = "1"  # a folder needs no questions to the Hub
     output = call(
-        [sys.executable, "-m", "harness.chats.tokenizing"],
+        own_module("harness.chats.tokenizing"),
         timeout=_TIMEOUT_S, stdin=request.model_dump_json(), env=env,
     )  # fmt: skip
     return Answer.model_validate_json(output)
@@ -126,7 +122,7 @@ def check_tokens(
         answer = ask(request_for(train, model, template, tried, data.unknown_roles))
     except Unavailable as problem:
         text = f"the template and the rows were not tried with the tokenizer: {problem}"
-        return None, [warning(TEMPLATE, text, "pip install transformers (without torch is enough)")]
+        return None, [warning(TEMPLATE, text, f"{needs('train')}, or transformers alone")]
     except CommandError as problem:
         last = (problem.stderr.strip() or "it did not answer in time").splitlines()[-1]
         return None, [error("train.model_name", f"the tokenizer of {model} fails: {last}")]

@@ -8,6 +8,7 @@ from pathlib import Path
 from harness.config.site import Site
 from harness.config.spec import Spec
 from harness.errors import ResultError
+from harness.package import needs
 from harness.preflight.findings import Finding, error, note, warning
 from harness.runs.files import read_json
 
@@ -19,9 +20,7 @@ def check_parallelism(spec: Spec, site: Site, model: Path | None) -> list[Findin
     train = spec.train
     findings = []
     if train.parallelism in ("zero2", "zero3"):
-        findings += _needs(
-            site, "train.parallelism", "deepspeed", "pip install -e '.[train,deepspeed]'"
-        )
+        findings += _needs(site, "train.parallelism", "deepspeed", needs("train,deepspeed"))
         if train.bf16:
             findings.append(
                 note(
@@ -30,7 +29,7 @@ def check_parallelism(spec: Spec, site: Site, model: Path | None) -> list[Findin
                 )
             )
     if train.use_peft:
-        findings += _needs(site, "train.use_peft", "peft", "pip install -e '.[train]'")
+        findings += _needs(site, "train.use_peft", "peft", needs("train"))
         findings += _check_tied(train.lora_modules_to_save or (), model)
     return findings
 

@@ -7,7 +7,10 @@ from importlib.util import find_spec
 from harness.config.site import Site
 from harness.config.training.trackers import missing_packages
 from harness.config.training.train import TrainSpec
+from harness.package import needs
 from harness.preflight.findings import Finding, note, warning
+
+_TOO = "which the training job uses too"
 
 
 def check_software(train: TrainSpec, site: Site) -> list[Finding]:
@@ -19,9 +22,14 @@ def check_software(train: TrainSpec, site: Site) -> list[Finding]:
     if elsewhere.activate or elsewhere.container:
         return _notes(train)
     findings = [
+        warning("train", f"{package} is not installed in this environment, {_TOO}", needs("train"))
+        for package in ("torch", "trl", "accelerate")
+        if find_spec(package) is None
+    ][:1]
+    findings += [
         warning(
             "train.report_to",
-            f"{name} is not installed in this environment, which the training job uses too",
+            f"{name} is not installed in this environment, {_TOO}",
             f"{install}; training stops without it",
         )
         for name, install in missing_packages(train.report_to).items()
@@ -31,7 +39,7 @@ def check_software(train: TrainSpec, site: Site) -> list[Finding]:
             warning(
                 "train.packing",
                 "packed rows train with FlashAttention on CUDA, and neither flash-attn nor kernels "
-                "is installed in this environment, which the training job uses too",
+                f"is installed in this environment, {_TOO}",
                 "pip install flash-attn --no-build-isolation, or set train.attn_implementation: "
                 "sdpa (slower, and more memory)",
             )

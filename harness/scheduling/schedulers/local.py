@@ -21,9 +21,9 @@ from typing import Any, Literal
 
 import psutil
 
-from harness.config.load import PROJECT_ROOT
 from harness.config.site import Site
 from harness.errors import SchedulerError
+from harness.package import SHIPPED
 from harness.plan.plan import PlannedJob
 from harness.processes import tree
 from harness.processes.environments import job_environment
@@ -88,7 +88,7 @@ class LocalScheduler:
             process = subprocess.Popen(
                 _this_module("run", run),
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                start_new_session=True, env=job_environment(os.environ, site), cwd=PROJECT_ROOT,
+                start_new_session=True, env=job_environment(os.environ, site),
             )  # fmt: skip
         with changing(run) as box:
             started = psutil.Process(process.pid).create_time()
@@ -217,7 +217,7 @@ def task_environment(variables: dict[str, str], job: QueuedJob, index: int) -> d
             "SLURM_ARRAY_TASK_ID": job.task(index),
             "SLURM_ARRAY_TASK_COUNT": len(job.phases),
         }
-    path = f"{PROJECT_ROOT / 'templates' / 'local'}:{variables.get('PATH', os.defpath)}"
+    path = f"{SHIPPED / 'templates' / 'local'}:{variables.get('PATH', os.defpath)}"
     return variables | {name: str(value) for name, value in slurm.items()} | {"PATH": path}
 
 

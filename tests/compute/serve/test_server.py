@@ -10,6 +10,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -201,3 +202,13 @@ def test_a_bind_failure_of_the_server_is_tried_again_elsewhere(
     with serve(request(tmp_path, preferred=port, taken=port)) as server:
         assert f":{port}/" not in server.base_url
     assert "trying other ports" in capsys.readouterr().out
+
+
+def test_an_engine_that_is_not_in_its_environment_is_told_with_the_extra(tmp_path: Path) -> None:
+    wanted = replace(
+        request(tmp_path), engine="transformers", wrap=lambda argv: ["env", "no-such-program"]
+    )
+    with pytest.raises(ServerError, match="no-such-program") as caught, serve(wanted):
+        pass
+    assert "pip install 'posttrain-harness[serve]'" in str(caught.value)
+    assert "environments.transformers" in str(caught.value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from trl import ModelConfig
 from harness.compute.train.arguments import adapter, parse
 from harness.config.training.lora import LORA_DEFAULTS
 from harness.errors import UserError
+from tests.support import ROOT
 
 STANDARD = ["--model_name", "m", "--dataset_name", "d", "--output_dir", "o", "--use_cpu"]
 
@@ -52,3 +54,13 @@ def test_without_use_peft_there_is_no_adapter_and_its_fields_are_refused() -> No
 def test_the_defaults_are_trls_own() -> None:
     ours: dict[str, Any] = {**LORA_DEFAULTS, "lora_target_modules": None}  # TRL leaves it to PEFT
     assert {name: getattr(ModelConfig(), name) for name in ours} == ours
+
+
+def test_a_template_that_ships_is_found_from_any_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shipped = ROOT / "templates" / "chat" / "qwen3.jinja"
+    for word in ("templates/chat/qwen3.jinja", "qwen3.jinja"):
+        _, config = parse([*STANDARD, "--chat_template_path", word])
+        assert config.chat_template_path == str(shipped)

@@ -17,6 +17,7 @@ pytest.importorskip("trl", reason="TRL is not installed")
 
 import torch
 from huggingface_hub import constants
+from transformers.integrations.hub_kernels import get_attn_kernel_version
 from transformers.modeling_flash_attention_utils import FLASH_ATTENTION_COMPATIBILITY_MATRIX
 
 from harness.compute.train import attention as module
@@ -25,7 +26,8 @@ from harness.compute.train.attention import attention
 from harness.errors import UserError
 
 PACKED = ["--model_name", "m", "--dataset_name", "d", "--use_cpu", "--packing"]
-REPO, BRANCH = "kernels-community/flash-attn2", 4
+REPO = "kernels-community/flash-attn2"
+BRANCH = get_attn_kernel_version(REPO)
 
 
 @pytest.fixture
@@ -53,8 +55,8 @@ def has_kernels(monkeypatch: pytest.MonkeyPatch, get_kernel: Any) -> None:
 
 
 def cache_kernel(cache: Path) -> None:
-    """What `hf download --repo-type kernel --revision v4` leaves."""
-    ref = cache / "kernels--kernels-community--flash-attn2" / "refs" / "v4"
+    """What `hf download --repo-type kernel --revision v<BRANCH>` leaves."""
+    ref = cache / "kernels--kernels-community--flash-attn2" / "refs" / f"v{BRANCH}"
     ref.parent.mkdir(parents=True)
     ref.write_text("0123")
 

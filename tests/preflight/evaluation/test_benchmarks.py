@@ -141,3 +141,32 @@ def test_the_columns_are_those_that_the_metrics_have() -> None:
     assert {k for k in known if k.endswith(("symbolic_correct", "no_answer"))} == set(
         columns(parse("gsm8k:3"))
     )
+
+
+def without(monkeypatch: pytest.MonkeyPatch, *absent: str) -> None:
+    def version(name: str) -> str:
+        if name in absent:
+            raise benchmarks.metadata.PackageNotFoundError(name)
+        return "1"
+
+    monkeypatch.setattr(benchmarks.metadata, "version", version)
+
+
+def test_what_asks_and_grades_is_missed_before_it_queues_with_the_extra_that_has_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cures(*names: str, **site: Any) -> list[tuple[str, str]]:
+        evaluation = EvaluationSpec.model_validate({"benchmarks": names})
+        found = check_evaluation(evaluation, Site(benchmarks_dir=str(tmp_path), **site))
+        return [(f.message.split()[0], f.cure) for f in found if "not installed" in f.message]
+
+    without(monkeypatch, "evalplus")
+    assert cures("arithmetic") == []
+    assert cures("arithmetic", "mbpp") == [("evalplus", "pip install 'posttrain-harness[code]'")]
+    without(monkeypatch, "openai", "math-verify", "evalplus")
+    assert cures("mbpp", "arithmetic") == [
+        ("openai", "pip install 'posttrain-harness[eval]'"),
+        ("evalplus", "pip install 'posttrain-harness[code]'"),
+    ]
+    elsewhere = {"evaluate": {"activate": ["source /envs/eval/bin/activate"]}}
+    assert cures("mbpp", environments=elsewhere) == []

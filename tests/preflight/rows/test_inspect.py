@@ -159,7 +159,8 @@ def test_a_tokenizer_that_cannot_be_asked_is_the_users_matter(
         return str(caught.value)
 
     assert fails(Unavailable("transformers is not installed in this Python")) == (
-        "--model: transformers is not installed in this Python: pip install transformers"
+        "--model: transformers is not installed in this Python: "
+        "pip install 'posttrain-harness[train]', or transformers alone"
     )
     shown = fails(CommandError(["python"], 1, "", "Traceback …\nValueError: no such token\n"))
     assert shown == f"--model: the tokenizer of {tiny} fails: ValueError: no such token"

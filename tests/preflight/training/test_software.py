@@ -30,7 +30,8 @@ def test_a_missing_tracker_is_a_warning_with_its_cure(tmp_path: Path) -> None:
 def test_packing_on_gpus_without_flash_attention_is_a_warning(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(software, "find_spec", lambda name: None)
+    kernels = ("flash_attn", "kernels")
+    monkeypatch.setattr(software, "find_spec", lambda name: None if name in kernels else True)
     (found,) = check_software(train(packing=True), Site())
     assert found.level == "warning"
     assert "attn_implementation: sdpa" in found.cure
@@ -41,8 +42,21 @@ def test_packing_on_gpus_without_flash_attention_is_a_warning(
         train(),
     ):
         assert check_software(fine, Site()) == []
-    monkeypatch.setattr(software, "find_spec", lambda name: name == "flash_attn" or None)
+    monkeypatch.setattr(software, "find_spec", lambda name: None if name == "kernels" else True)
     assert check_software(train(packing=True), Site()) == []
+
+
+def test_without_torch_where_training_runs_the_extra_is_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    absent = {"torch", "trl", "accelerate"}
+    monkeypatch.setattr(software, "find_spec", lambda name: None if name in absent else True)
+    (found,) = check_software(train(), Site())
+    assert (found.level, found.place) == ("warning", "train")
+    assert found.message.startswith("torch is not installed")
+    assert found.cure == "pip install 'posttrain-harness[train]'"
+    absent.remove("torch")
+    assert check_software(train(), Site())[0].message.startswith("trl is not installed")
 
 
 def test_another_environment_cannot_be_looked_into(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import EvaluationError, ResultError
+from harness.package import needs
 
 # EvalPlus' limit for one suite of tests and what it adds before it kills the program (seconds).
 _SUITE_LIMIT_S = 60.0
@@ -88,7 +89,7 @@ def _write_task(dataset: str, task: dict[str, Any], folder: Path) -> dict[str, A
         from evalplus.gen.util import trusted_exec
     except ImportError as error:
         raise EvaluationError(
-            f"the code benchmarks need evalplus: pip install -e '.[code]' ({error})"
+            f"the code benchmarks need evalplus: {needs('code')} ({error})"
         ) from error
     try:
         code = task["prompt"] + task["canonical_solution"]

@@ -19,6 +19,7 @@ from typing import Any
 
 from harness.compute.evaluate.graders.responses import strip_reasoning
 from harness.errors import EvaluationError
+from harness.package import needs
 
 _CHECKERS = "lm_eval.tasks.ifeval"
 _NEED_PUNKT = frozenset(
@@ -124,10 +125,7 @@ def load_checkers(*, needs_punkt: bool) -> Mapping[str, Any]:
 
 
 def _cure(error: ImportError) -> str:
-    return (
-        f"ifeval needs a package that is not here: {error}\n"
-        "Install lm-eval==0.4.13, langdetect, nltk>=3.9.1 and immutabledict for evaluation."
-    )
+    return f"ifeval needs a package that is not here: {error}\n{needs('eval')}"
 
 
 def _add_nltk_data(nltk: ModuleType) -> None:

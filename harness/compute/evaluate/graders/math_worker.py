@@ -12,6 +12,8 @@ import re
 import resource
 from typing import Any
 
+from harness.package import missing
+
 _MEMORY_BYTES = 4 << 30
 _LETTERS = tuple("ABCDEFGHIJ")
 _PERCENT = re.compile(r"(\d+\.?\d*)(?:\\%|%)")
@@ -75,7 +77,10 @@ def main() -> None:
     from harness.compute.evaluate.graders.workers import serve
 
     resource.setrlimit(resource.RLIMIT_AS, (_MEMORY_BYTES, _MEMORY_BYTES))
-    math_equal("1.5", "x = \\frac{3}{2}")  # the imports and the parser's tables, before "ready"
+    try:
+        math_equal("1.5", "x = \\frac{3}{2}")  # the imports and the parser's tables, before "ready"
+    except ModuleNotFoundError as error:
+        raise SystemExit(missing(error) or str(error)) from None
     # Nothing that a library prints may reach the answers.
     sink = os.dup(1)
     os.dup2(2, 1)

@@ -117,7 +117,9 @@ def test_a_file_of_something_else_is_told_by_what_it_lacks(tmp_path: Path) -> No
 
 def test_without_evalplus_the_cure_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "evalplus.data.mbpp", None)
-    with pytest.raises(EvaluationError, match=r"need evalplus: pip install -e '\.\[code\]'"):
+    with pytest.raises(
+        EvaluationError, match=r"need evalplus: pip install 'posttrain-harness\[code\]'"
+    ):
         prepare_ground_truth("humaneval", tasks(tmp_path, {}), tmp_path / "cache")
 
 

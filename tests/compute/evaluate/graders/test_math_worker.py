@@ -136,3 +136,18 @@ def test_what_a_library_prints_is_no_answer(tmp_path: Path) -> None:
         "    return True\n"
     )
     assert answers(("42", "loud 42"), ("42", "43"), PYTHONPATH=str(tmp_path)) == [True, False]
+
+
+def test_without_math_verify_the_helper_says_what_installs_it() -> None:
+    code = (
+        "import sys; sys.modules['latex2sympy2_extended'] = None; "
+        "from harness.compute.evaluate.graders.math_worker import main; main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], input="", cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 1
+    assert done.stderr == (
+        f"latex2sympy2_extended is not installed in {sys.executable}: "
+        "pip install 'posttrain-harness[eval]'\n"
+    )
