@@ -138,7 +138,7 @@ class RunPaths:
         return self.eval / checkpoint / "metrics.json"
 
     def cell(self, checkpoint: str, benchmark: str) -> CellPaths:
-        return CellPaths(self.eval / checkpoint / benchmark)
+        return CellPaths(self.eval.joinpath(checkpoint, benchmark))
 
     @property
     def serve_state(self) -> Path:
