@@ -95,6 +95,23 @@ def located(place: object, what: str, cure: str = "") -> str:
     return f"{place}: {what}" + (f"\n{cure}" if cure else "")
 
 
+_PICTURES = {code: chr(0x2400 + code) for code in range(32)} | {0x7F: "\u2421"}
+_ESCAPES = {
+    code: f"\\u{code:04x}"
+    for codes in ((0x80, 0xA0), (0x2028, 0x202F), (0x2066, 0x206A), (0xD800, 0xE000))
+    for code in range(*codes)
+}
+_LINE = _PICTURES | _ESCAPES
+_TEXT = {code: shown for code, shown in _LINE.items() if chr(code) not in "\n\t"}
+
+
+def printable(text: str, one_line: bool = False) -> str:
+    """Text of others, made safe for a terminal: control characters, marks that turn the direction
+    of writing and halves of surrogate pairs are shown as what they are. Line ends and tabs stay,
+    unless it is to be `one_line`."""
+    return text.translate(_LINE if one_line else _TEXT)
+
+
 def nearest(word: str, known: Iterable[str]) -> str:
     """`; did you mean 'x'?` for the closest known words, or an empty string."""
     matches = get_close_matches(word, list(known), n=2, cutoff=0.6)

@@ -57,9 +57,7 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def read_json(
-    path: Path | str, make: Callable[[list[tuple[str, Any]]], Any] | None = None
-) -> Any:
+def read_json(path: Path | str, make: Callable[[list[tuple[str, Any]]], Any] | None = None) -> Any:
     """The JSON value in a file; `make` makes each object of its names and values, if given.
 
     Raises ResultError when it is missing or unreadable.

@@ -101,7 +101,9 @@ def read_values(path: Path | str) -> tuple[Metrics, list[str]]:
         found = dict(pairs)
         if len(found) < len(pairs):
             names = [name for name, _ in pairs]
-            twice.extend(f"{n}: is there twice; the last counts" for n in found if names.count(n) > 1)
+            twice.extend(
+                f"{n}: is there twice; the last counts" for n in found if names.count(n) > 1
+            )
         return found
 
     data = read_json(path, once)

@@ -93,7 +93,7 @@ def print_server(run: RunPaths, key_file: str | None, state: dict[str, Any], as_
 def print_table(table: Table, written: list[Path], as_json: bool) -> None:
     """The headline metrics, all that is not ok, and where the files are."""
     from harness.results.collect import headlines
-    from harness.results.table import screen_table
+    from harness.results.screen import screen_table
 
     if as_json:
         rows = [
