@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from harness.errors import HarnessError
+from harness.errors import HarnessError, printable
 from harness.verbs import data, evaluate, results, runs
 from harness.verbs.serve import serve
 
@@ -42,7 +42,7 @@ def main() -> None:
     try:
         app()
     except HarnessError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {printable(str(error))}", file=sys.stderr)
         raise SystemExit(error.exit_code) from None
     except KeyboardInterrupt:
         print("interrupted; jobs that were submitted go on", file=sys.stderr)

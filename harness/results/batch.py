@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from harness.errors import HarnessError, ResultError
@@ -14,8 +14,8 @@ from harness.results.table import Problem, Table
 from harness.results.walk import Folder
 from harness.runs.files import read_json
 from harness.runs.paths import MANIFEST, RUN_ID, RunPaths
-from harness.scheduling.cells import CellStatus, cell_status
-from harness.scheduling.status import Jobs, job_states, unasked
+from harness.scheduling.cells import CellStatus
+from harness.scheduling.status import Jobs, cell_statuses, job_states, unasked
 
 Runs = Mapping[Parts, RunFacts]
 
@@ -69,13 +69,24 @@ def _table(
     facts: RunFacts, label: str, jobs: Jobs, problem: str, only_ok: bool = False
 ) -> Table | None:
     """The table of a run; None where `only_ok` and a cell is not."""
+    cells = cell_statuses(facts, jobs)
     try:
-        cells: Sequence[CellStatus] = [cell_status(facts, c, jobs) for c in facts.plan.cells]
-        if only_ok and any(cell.state != "ok" for cell in cells):
-            return None
-        return cells_table(facts, cells, problem, label)
+        return cells_table(facts, _all_ok(cells) if only_ok else cells, problem, label)
+    except _NotOk:
+        return None
     except HarnessError as error:
         if only_ok:
             return None
         trouble = Problem(ALL, ALL, "invalid", str(error), run=label)
         return Table((), (trouble,), len(facts.plan.cells))
+
+
+class _NotOk(Exception):
+    """A cell is not ok."""
+
+
+def _all_ok(cells: Iterable[CellStatus]) -> Iterator[CellStatus]:
+    for cell in cells:
+        if cell.state != "ok":
+            raise _NotOk
+        yield cell

@@ -102,13 +102,17 @@ class Table:
     def summary(self) -> str:
         """One line: how many cells are ok, and what the others are."""
         if not self.planned:
-            state = "complete" if self.is_complete else f"{len(self.problems)} problems"
+            state = "complete" if self.is_complete else _many(len(self.problems), "problem")
             of = f" of {len(self.runs)} runs" if len(self.runs) > 1 else ""
-            return f"{len(self.rows)} checkpoints{of}, {state}"
+            return f"{_many(len(self.rows), 'checkpoint')}{of}, {state}"
         states: dict[str, int] = {"ok": self.planned - len(self.problems)}
         for problem in self.problems:
             states[problem.state] = states.get(problem.state, 0) + 1
         return f"{self.planned} cells: " + ", ".join(f"{n} {s}" for s, n in states.items() if n)
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
 def csv_text(table: Table) -> str:

@@ -83,7 +83,7 @@ def read_metrics(path: Path) -> Metrics:
 
     Raises ResultError, naming file and key, for anything else.
     """
-    metrics, odd = read_values(path)
+    metrics, odd = _checked(path, read_json(path))
     if odd:
         raise ResultError(f"{path}: {odd[0]}")
     return metrics
@@ -106,10 +106,14 @@ def read_values(path: Path | str) -> tuple[Metrics, list[str]]:
             )
         return found
 
-    data = read_json(path, once)
+    metrics, odd = _checked(path, read_json(path, once))
+    return metrics, twice + odd
+
+
+def _checked(path: Path | str, data: Any) -> tuple[Metrics, list[str]]:
     if not isinstance(data, dict) or not data:
         raise ResultError(f"{path}: no benchmark in it")
-    odd = twice + _cleaned(data)
+    odd = _cleaned(data)
     if not data:
         raise ResultError(f"{path}: {odd[0]}")
     return data, odd

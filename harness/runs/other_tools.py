@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -141,6 +142,7 @@ def _scale(aggregations: Mapping[str, dict[str, Any]]) -> None:
             values[metric] *= 100
 
 
+@lru_cache(maxsize=4096)
 def _is_share(metric: str) -> bool:
     return bool(_SHARE.fullmatch(metric.removesuffix("_stderr").partition(":")[0]))
 

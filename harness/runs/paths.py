@@ -21,6 +21,7 @@ import re
 import secrets
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from functools import cached_property
 from pathlib import Path
 
 from harness.errors import UserError, nearest
@@ -127,7 +128,7 @@ class RunPaths:
     def train_plot(self) -> Path:
         return self.root / "train.png"
 
-    @property
+    @cached_property
     def eval(self) -> Path:
         return self.root / "eval"
 
