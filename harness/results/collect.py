@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from harness.benchmarks.registry import BENCHMARKS
-from harness.errors import UserError
+from harness.errors import ResultError, UserError
 from harness.plan.facts import RunFacts
 from harness.plan.manifest import read_manifest
 from harness.results.merge import merge
@@ -166,6 +166,8 @@ def collect_file(path: Path, name: str) -> Table:
         metrics, odd, notes = found.metrics, found.odd, found.cut
     else:
         metrics, odd = read_values(path)
+    if odd and all(value is None for _, value in flatten(metrics)):
+        raise ResultError(f"{path}: {odd[0]}")
     whole = Found(Place((name,)), ALL, str(path), COMBINED, metrics, odd=odd, notes=notes)
     row, problems, notes = merge([whole]).table_row(name, name, step_of(name))
     return Table((row,), tuple(problems), notes=tuple(notes))

@@ -35,17 +35,19 @@ def groups_of(found: Sequence[Found]) -> list[Group]:
     `checkpoint-500/temp-1` are two. Models of lm-eval's or lighteval's are told apart where there are
     several.
     """
-    checkpoints: dict[Parts, dict[Parts, dict[Parts, list[Found]]]] = {}
+    checkpoints: dict[Parts, list[Found]] = {}
     for each in found:
-        inner = checkpoints.setdefault(each.place.checkpoint, {}).setdefault(each.place.inner, {})
-        inner.setdefault(each.place.model, []).append(each)
+        checkpoints.setdefault(each.place.checkpoint, []).append(each)
     groups = []
-    for checkpoint, inners in checkpoints.items():
+    for checkpoint, everything in checkpoints.items():
+        models: dict[tuple[Parts, str], set[Parts]] = {}
+        for each in everything:
+            models.setdefault((each.place.inner, each.place.tool), set()).add(each.place.model)
         parts: dict[Parts, list[Found]] = {}
-        for between, models in inners.items():
-            several = len([model for model in models if model]) > 1
-            for model, files in models.items():
-                parts.setdefault((*between, *model) if several else between, []).extend(files)
+        for each in everything:
+            several = len(models[each.place.inner, each.place.tool]) > 1
+            more = (*each.place.inner, *each.place.model) if several else each.place.inner
+            parts.setdefault(more, []).append(each)
         for more, files in parts.items():
             shown = more if len(parts) > 1 else ()
             names = [

@@ -40,8 +40,9 @@ class Place:
     """Its folder."""
     inner: Parts = ()
     """What lies between it and the file and may tell one evaluation of it from another."""
+    tool: str = ""
     model: Parts = ()
-    """Folders that lm-eval or lighteval named after the model; they tell models apart."""
+    """Folders that this program named after the model; they tell models apart."""
 
 
 @dataclass(frozen=True)
@@ -155,7 +156,7 @@ def _tool_file(folder: Folder, name: str, root: int) -> Found:
         if own and folder.parts[-len(own) :] == own:
             home, model = folder.parts[: -len(own)], own
             home = home[:-1] if home[-1:] == ("results",) else home
-    place = place_of(home, root, model, folder.parts)
+    place = place_of(home, root, found.tool, model, folder.parts)
     notes = [f"{found.tool}.{text}" for text in found.cut]
     return Found(
         place, ALL, source, TOOL, found.metrics, odd=found.odd, notes=notes, date=_date(source)
@@ -191,7 +192,9 @@ def _home(folder: Folder, names: Collection[str] | None, root: int) -> tuple[Par
     return (parts[:-1], name) if of_one else (parts, ALL)
 
 
-def place_of(home: Parts, root: int, model: Parts = (), otherwise: Parts = ()) -> Place:
+def place_of(
+    home: Parts, root: int, tool: str = "", model: Parts = (), otherwise: Parts = ()
+) -> Place:
     """The nearest folder above, or `home` itself, that is called like a checkpoint; else `home`.
 
     `otherwise` is taken instead of `home` where one is given.
@@ -199,7 +202,7 @@ def place_of(home: Parts, root: int, model: Parts = (), otherwise: Parts = ()) -
     for at in range(len(home), root - 1, -1):
         if is_checkpoint_name(home[at - 1]):
             inner = tuple(part for part in home[at:] if part not in _TELL_NOTHING)
-            return Place(home[:at], inner, model)
+            return Place(home[:at], inner, tool, model)
     parts = otherwise or home
     while len(parts) > 1 and parts[-1] in CONTAINERS:
         parts = parts[:-1]

@@ -57,7 +57,7 @@ def test_points_stand_at_their_steps_and_an_unknown_one_is_counted_and_not_drawn
         Row.of("r", "checkpoint-10", 10, metrics(9.0)),
         Row.of("r", "another", None, metrics(50.0)),
     )
-    plot_table(Table(rows), ["gsm8k/symbolic_correct"], tmp_path / "p.png")
+    plot_table(Table(rows), ["gsm8k/pass@1/symbolic_correct"], tmp_path / "p.png")
     (axes,) = drawn[0].axes
     assert [tuple(point) for point in axes.lines[0].get_xydata()] == [(0.0, 0.0), (10.0, 9.0)]
     texts = [text.get_text() for text in axes.texts]
@@ -75,7 +75,11 @@ def test_only_headlines_of_pass_at_1_have_a_panel_each_run_is_named_once(
     }
     rows = (Row.of("a", "base", 0, values), Row.of("a", "checkpoint-5", 5, values),
             Row.of("b", "base", 0, values))  # fmt: skip
-    plot_table(Table(rows), ["gsm8k/symbolic_correct", "arena-hard/score"], tmp_path / "p.png")
+    plot_table(
+        Table(rows),
+        ["gsm8k/pass@1/symbolic_correct", "arena-hard/pass@1/score"],
+        tmp_path / "p.png",
+    )
     gsm8k, arena = drawn[0].axes
     assert [axes.get_title() for axes in (gsm8k, arena)] == ["gsm8k", "arena-hard"]
     assert set(gsm8k.lines[0].get_ydata()) == {2.0}
@@ -88,7 +92,7 @@ def test_a_table_without_a_known_headline_still_gives_a_picture(tmp_path: Path) 
     path.write_bytes(b"old")
     word = {"own": {"pass@1": {"answer": "yes"}}}
     for table in (Table(()), Table((Row.of("r", "base", 0, word),))):
-        plot_table(table, ["own/answer"], path)
+        plot_table(table, ["own/pass@1/answer"], path)
         assert path.read_bytes().startswith(b"\x89PNG")
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
 
