@@ -34,9 +34,9 @@ def is_run(folder: Folder) -> bool:
 
 
 def open_run(folder: Folder) -> RunFacts:
-    """A run whose manifest can be read. Raises ResultError."""
+    """A run whose manifest and spec can be read. Raises ResultError or UserError."""
     facts = RunFacts(RunPaths(Path(*folder.parts)))
-    _ = facts.manifest
+    _ = facts.manifest, facts.checkpoints_dir
     return facts
 
 

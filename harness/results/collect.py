@@ -114,7 +114,10 @@ def cells_table(
 
 def _unplanned(facts: RunFacts) -> list[str]:
     last = max((c.step for c in facts.plan.checkpoints), default=0)
-    beyond = [step for step in facts.complete if step > last]
+    try:
+        beyond = [step for step in facts.complete if step > last]
+    except ResultError as error:
+        return [str(error)]
     return [f"{checkpoint_name(step)} was written but not planned" for step in beyond if last]
 
 

@@ -79,6 +79,8 @@ def read_folder(folder: Folder, root: int) -> Iterator[Found]:
         yield Found(place_of(home, root), benchmark, "", state="missing", reason=reason)
     for name in folder.tool_files:
         yield _tool_file(folder, name, root)
+    if folder.graded:
+        yield _graded(folder, root)
 
 
 def _own_cell(folder: Folder, root: int) -> Found | None:
@@ -137,6 +139,18 @@ def _metrics_file(folder: Folder, root: int) -> Iterator[Found]:
             yield Found(place, benchmark, source, rank, metrics, "invalid", bad)
     if not bad:
         yield Found(place, benchmark, source, rank, metrics, odd=odd)
+
+
+def _graded(folder: Folder, root: int) -> Found:
+    """Metrics of answers graded again: of no row, for they are of a benchmark that may have its own."""
+    source = f"{folder.path}/{folder.graded[0]}"
+    home, benchmark = _home(folder, (folder.name,), root)
+    place = place_of(home, root)
+    if METRICS in folder.files:
+        note = f"{benchmark}: {', '.join(folder.graded)} of `grade` is not in the table"
+        return Found(place, benchmark, source, COMBINED, notes=[note])
+    reason = f"{source} is of `grade`: python -m harness collect FILE reads it"
+    return Found(place, benchmark, source, TOOL, {}, "not read", reason)
 
 
 def _tool_file(folder: Folder, name: str, root: int) -> Found:

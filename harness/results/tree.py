@@ -72,7 +72,10 @@ class Tree:
                     self.runs[folder.parts] = open_run(folder)
                     self.walk.leave_out(folder)
                     continue
-                except ResultError as error:  # then its cells are read as they lie there
+                except (
+                    ResultError,
+                    UserError,
+                ) as error:  # then its cells are read as they lie there
                     self.damaged[folder.parts] = str(error)
             if is_checkpoint_name(folder.name):
                 self.named.append(folder.parts)

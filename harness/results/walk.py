@@ -42,6 +42,11 @@ class Folder:
         return sorted(name for name in self.files if _TOOL_FILE.fullmatch(name))
 
     @property
+    def graded(self) -> list[str]:
+        """Metrics that `grade` wrote beside rows it had graded again."""
+        return sorted(name for name in self.files if name.endswith(f".{METRICS}"))
+
+    @property
     def outputs(self) -> list[str]:
         """Answers as `ns`, we ourselves and lm-eval write them; not those that `grade` wrote."""
         return sorted(name for name in self.files if _is_output(name))
@@ -57,7 +62,8 @@ def _is_output(name: str) -> bool:
 
 def _of_interest(name: str) -> bool:
     if name.endswith(".json"):
-        return name in (METRICS, TASK, MANIFEST) or bool(_TOOL_FILE.fullmatch(name))
+        known = name in (TASK, MANIFEST) or name.endswith(METRICS)
+        return known or _TOOL_FILE.fullmatch(name) is not None
     return _is_output(name) or (name.startswith("output") and name.endswith(".done"))
 
 
