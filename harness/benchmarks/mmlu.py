@@ -1,7 +1,7 @@
 """MMLU's questions, from the archive of its authors; fields and subsets as NeMo-Skills makes them.
 
 Archive: `data/test/<subject>_test.csv`, six columns without a header: question, four choices, letter.
-Subsets: the authors' categories (hendrycks/test, categories.py), as NeMo-Skills 0.7.0 takes them.
+Subsets: the authors' categories (hendrycks/test, categories.py), as NeMo-Skills (0b012df) takes them.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ PROMPT = (
     "Answer the following multiple choice question. The last line of your response should be in "
     "the following format: 'Answer: \\boxed{{A/B/C/D}}' (e.g. 'Answer: \\boxed{{A}}').\n\n{question}"
 )
-"""NeMo-Skills 0.7.0, prompt/config/eval/aai/mcq-4choices-boxed.yaml."""
+"""NeMo-Skills (0b012df), prompt/config/eval/aai/mcq-4choices-boxed.yaml."""
 
 SUBSETS = {
     "biology": "college_biology high_school_biology",
