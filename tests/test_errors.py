@@ -22,6 +22,7 @@ from harness.errors import (
     UserError,
     located,
     nearest,
+    printable,
 )
 
 
@@ -108,3 +109,19 @@ def test_the_nearest_words_are_offered_and_nothing_far() -> None:
 
 def test_a_hostile_word_is_offered_on_one_line() -> None:
     assert nearest("it's\nb", (name for name in ["it's\na"])) == '; did you mean "it\'s\\na"?'
+
+
+@pytest.mark.parametrize(
+    ("text", "shown", "line"),
+    [
+        ("plain é 名 👍🏽 [x]", "plain é 名 👍🏽 [x]", "plain é 名 👍🏽 [x]"),
+        ("a\n\tb", "a\n\tb", "a␊␉b"),
+        ("\x1b[31m\r\x00\x7f", "␛[31m␍␀␡", "␛[31m␍␀␡"),
+        ("\x9b31m\x85", "\\u009b31m\\u0085", "\\u009b31m\\u0085"),
+        ("\u202eabc\u2066\u2028", "\\u202eabc\\u2066\\u2028", "\\u202eabc\\u2066\\u2028"),
+        ("\udcff", "\\udcff", "\\udcff"),
+    ],
+    ids=["plain", "lines", "C0", "C1", "direction", "surrogate"],
+)
+def test_text_of_others_cannot_move_the_terminal(text: str, shown: str, line: str) -> None:
+    assert (printable(text), printable(text, one_line=True)) == (shown, line)

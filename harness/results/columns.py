@@ -38,7 +38,8 @@ def _benchmark(name: str, places: dict[str, int]) -> tuple[object, ...]:
     stem = name
     while stem not in places and "-" in stem:
         stem = stem.rpartition("-")[0]
-    return places.get(stem, len(places)), name != stem, natural(name)
+    is_subset = stem in places and name != stem
+    return places.get(stem, len(places)), is_subset, natural(name)
 
 
 def _aggregation(name: str) -> tuple[object, ...]:

@@ -104,3 +104,30 @@ def test_without_matplotlib_the_message_says_how_to_get_it(
     with pytest.raises(UserError, match=r"plots need matplotlib: pip install -e '\.\[report\]'"):
         plot_table(Table(()), [], tmp_path / "p.png")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_name_is_no_formula_whatever_it_holds(tmp_path: Path, drawn: list[Any]) -> None:
+    name = "cost $5 and $\\frac{1 x_{ \x1b 名"
+    values = {f"b {name}": {"pass@1": {f"m {name}": 1.0}}}
+    table = Table((Row.of(name, "base", 0, values),))
+    plot_table(table, table.columns, tmp_path / "p.png")
+    shown = name.replace("\x1b", "␛")
+    (axes,) = drawn[0].axes
+    assert drawn[0].get_suptitle() == shown
+    assert (axes.get_title(), axes.get_ylabel()) == (f"b {shown}", f"m {shown} (%)")
+
+
+def test_many_benchmarks_stand_in_rows_and_none_on_another(
+    tmp_path: Path, drawn: list[Any]
+) -> None:
+    values = {f"b{n}": {"pass@1": {"x": 1.0, "yes": True}} for n in range(14)}
+    table = Table((Row.of("r", "base", 0, values), Row.of("r", "checkpoint-5", 5, values)))
+    plot_table(table, [f"b{n}/pass@1/x" for n in range(14)], tmp_path / "p.png")
+    boxes = [axes.get_position() for axes in drawn[0].axes]
+    assert len(boxes) == 14
+    assert len({round(box.y0, 3) for box in boxes}) == 3
+    assert not any(a.overlaps(b) for at, a in enumerate(boxes) for b in boxes[:at])
+    assert all(box.x0 >= 0 and box.x1 <= 1 and box.y0 >= 0 and box.y1 <= 1 for box in boxes)
+    plot_table(table, ["b0/pass@1/yes"], tmp_path / "p.png")
+    assert [t.get_text() for t in drawn[1].axes[0].texts] == ["2 without a result"], "true is no 1"

@@ -17,6 +17,7 @@ from harness.results.table import (
     long_csv_text,
     origin,
     write_csv,
+    write_long_csv,
 )
 
 
@@ -111,6 +112,21 @@ def test_a_problem_tells_where_what_and_why_and_its_log_where_there_is_one() -> 
         "base x mmlu: failed: it died\n    log: /l/x.err"
     )
     assert str(Problem("base", "mmlu", "waiting", "")) == "base x mmlu: waiting"
+
+
+def test_names_that_are_no_utf_8_and_values_that_are_no_numbers_are_written(tmp_path: Path) -> None:
+    rows = (Row("r\udcff", "a\rb", None, {"x/p/yes": True, "x/p/big": 2**60 + 1, "x/p/no": None}),)
+    table = Table(rows)
+    write_csv(tmp_path / "wide.csv", table)
+    write_long_csv(tmp_path / "long.csv", table)
+    with (tmp_path / "wide.csv").open(newline="", encoding="utf-8") as file:
+        (wide,) = csv.DictReader(file)
+    assert wide == {"run": "r\\udcff", "checkpoint": "a\\rb", "step": "", "x/p/big": str(2**60 + 1),
+                    "x/p/no": "", "x/p/yes": "true"}  # fmt: skip
+    with (tmp_path / "long.csv").open(newline="", encoding="utf-8") as file:
+        assert [(r["metric"], r["value"]) for r in csv.DictReader(file)] == [
+            ("big", str(2**60 + 1)), ("yes", "true"),
+        ]  # fmt: skip
 
 
 def test_a_csv_replaces_the_old_one_whole_and_makes_its_folder(tmp_path: Path) -> None:
