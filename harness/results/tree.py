@@ -116,7 +116,8 @@ class Tree:
 
     def _without_results(self, groups: list[Group], labels: Mapping[Parts, str]) -> list[Problem]:
         """Folders that are called like a checkpoint, beside others that have results."""
-        beside = {group.checkpoint[:-1] for group in groups}
+        named = [group.checkpoint for group in groups if is_checkpoint_name(group.checkpoint[-1])]
+        beside = {checkpoint[:-1] for checkpoint in named}
         lead_to_some = {g.checkpoint[:n] for g in groups for n in range(len(g.checkpoint) + 1)}
         return [
             Problem(parts[-1], ALL, "missing", "no results in it", run=labels[run_of(parts)])

@@ -87,6 +87,9 @@ def test_a_checkpoint_without_results_beside_others_is_named(here: Path, capsys:
     ns(here / "r" / "step_500", 1.0)
     (here / "r" / "step_1000" / "eval-results").mkdir(parents=True)
     (here / "r" / "step_500" / "global_step500").mkdir()  # DeepSpeed's, inside a checkpoint
+    (here / "s" / "step_500").mkdir(parents=True)  # weights, whose results have another name
+    ns(here / "s" / "step_500-eval", 1.0)
+    assert collected("--batch", "s")[0] == 0
     assert collected("--batch", "r")[0] == 1
     assert problems(capsys, "--batch", "r") == [("r", "step_1000", "(all)", "missing")]
 
