@@ -56,7 +56,7 @@ def print_status(state: RunStatus) -> None:
         shown = dict.fromkeys(map(str, tasks))
         print(f"  {name}: job {state.manifest.job_id(name) or '-'}: {', '.join(shown)}")
         if name == "train" and state.train:
-            print(f"    {progress_line(state.train, datetime.now(timezone.utc))}")
+            print(f"    {printable(progress_line(state.train, datetime.now(timezone.utc)))}")
     for cell in state.cells:
         reason = f": {printable(cell.reason)}" if cell.reason else ""
         print(f"  {cell.cell.checkpoint} x {cell.cell.benchmark}: {cell.state}{reason}")

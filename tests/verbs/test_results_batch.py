@@ -273,6 +273,22 @@ def test_a_value_that_is_no_number_is_named_and_its_neighbours_stay(
         assert f"ifeval/pass@1[avg-of-1]/stats/{place}: {value} is not a finite number" in out
 
 
+@pytest.mark.parametrize(
+    "text", ["", "[]", "null", "{", '{"gsm8k": {}}', '{"loss": 1.5}', "\0\0"],
+    ids=["empty", "list", "null", "torn", "nothing", "flat", "NUL"],
+)  # fmt: skip
+def test_a_file_that_cannot_be_read_is_named_and_the_others_are_rows(
+    here: Path, capsys: Out, text: str
+) -> None:
+    ns(here / "r" / "step_5", 1.0)
+    ns(here / "r" / "step_10", 2.0, "mmlu")
+    write(ns(here / "r" / "step_10", 0.0), text)
+    code, rows = collected("--batch", "r")
+    assert (code, [row[SCORE] for row in rows]) == (1, ["1.0", ""])
+    assert rows[1]["mmlu/pass@1/symbolic_correct"] == "2.0"
+    assert ("r", "step_10", "gsm8k", "invalid") in problems(capsys, "--batch", "r")
+
+
 def test_a_folder_that_is_no_run_is_a_hint_to_batch(here: Path, capsys: Out) -> None:
     ns(here / "a tree" / "step_5", 1.0)
     assert command("collect", "a tree") == 2
