@@ -7,7 +7,7 @@ from io import TextIOWrapper
 
 import typer
 
-from harness.errors import HarnessError
+from harness.errors import HarnessError, printable
 from harness.package import missing
 from harness.verbs import data, evaluate, results, runs
 from harness.verbs.options import help_of
@@ -53,12 +53,12 @@ def main() -> None:
     try:
         app()
     except HarnessError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {printable(str(error))}", file=sys.stderr)
         raise SystemExit(error.exit_code) from None
     except ModuleNotFoundError as error:
         if (text := missing(error)) is None:
             raise
-        print(f"error: {text}", file=sys.stderr)
+        print(f"error: {printable(text)}", file=sys.stderr)
         raise SystemExit(2) from None
     except KeyboardInterrupt:
         print("interrupted; jobs that were submitted go on", file=sys.stderr)

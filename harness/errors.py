@@ -102,6 +102,23 @@ def located(place: object, what: str, cure: str = "") -> str:
     return f"{place}: {what}" + (f"\n{cure}" if cure else "")
 
 
+_PICTURES = {code: chr(0x2400 + code) for code in range(32)} | {0x7F: "\u2421"}
+_ESCAPES = {
+    code: f"\\u{code:04x}"
+    for codes in ((0x80, 0xA0), (0x2028, 0x202F), (0x2066, 0x206A), (0xD800, 0xE000))
+    for code in range(*codes)
+}
+_LINE = _PICTURES | _ESCAPES
+_TEXT = {code: shown for code, shown in _LINE.items() if chr(code) not in "\n\t"}
+
+
+def printable(text: str, one_line: bool = False) -> str:
+    """Text of others, made safe for a terminal: control characters, marks that turn the direction
+    of writing and halves of surrogate pairs are shown as what they are. Line ends and tabs stay,
+    unless it is to be `one_line`."""
+    return text.translate(_LINE if one_line else _TEXT)
+
+
 def nearest(word: str, known: Iterable[str]) -> str:
     """`; did you mean 'x'?` for the closest known words, or an empty string."""
     folded = {name.casefold(): name for name in known}
@@ -114,8 +131,9 @@ _LONG = 200
 """Characters of a word that are compared: nobody's name is longer."""
 
 
-def printable(text: str, limit: int = _LONG) -> str:
-    """A user's word on one line, its control characters as Python writes them, and not for ever."""
+def quoted(text: str, limit: int = _LONG) -> str:
+    """A user's word in a message: on one line, what is not printable as Python writes it, and not
+    for ever."""
     shown = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text[: limit + 1])
     return shown if len(text) <= limit else f"{shown[:limit]}…"
 

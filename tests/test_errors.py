@@ -22,6 +22,7 @@ from harness.errors import (
     UserError,
     located,
     nearest,
+    printable,
 )
 
 
@@ -38,7 +39,8 @@ def test_only_a_mistake_of_the_users_exits_with_2() -> None:
         k for k in vars(errors).values() if isinstance(k, type) and issubclass(k, HarnessError)
     ]
     assert len(kinds) >= 11
-    assert {k for k in kinds if issubclass(k, UserError)} == {k for k in kinds if k.exit_code == 2}
+    users = {k for k in kinds if issubclass(k, UserError | errors.SourceError)}
+    assert users == {k for k in kinds if k.exit_code == 2}
     assert {k.exit_code for k in kinds} == {1, 2}
 
 
@@ -108,3 +110,19 @@ def test_the_nearest_words_are_offered_and_nothing_far() -> None:
 
 def test_a_hostile_word_is_offered_on_one_line() -> None:
     assert nearest("it's\nb", (name for name in ["it's\na"])) == '; did you mean "it\'s\\na"?'
+
+
+@pytest.mark.parametrize(
+    ("text", "shown", "line"),
+    [
+        ("plain é 名 👍🏽 [x]", "plain é 名 👍🏽 [x]", "plain é 名 👍🏽 [x]"),
+        ("a\n\tb", "a\n\tb", "a␊␉b"),
+        ("\x1b[31m\r\x00\x7f", "␛[31m␍␀␡", "␛[31m␍␀␡"),
+        ("\x9b31m\x85", "\\u009b31m\\u0085", "\\u009b31m\\u0085"),
+        ("\u202eabc\u2066\u2028", "\\u202eabc\\u2066\\u2028", "\\u202eabc\\u2066\\u2028"),
+        ("\udcff", "\\udcff", "\\udcff"),
+    ],
+    ids=["plain", "lines", "C0", "C1", "direction", "surrogate"],
+)
+def test_text_of_others_cannot_move_the_terminal(text: str, shown: str, line: str) -> None:
+    assert (printable(text), printable(text, one_line=True)) == (shown, line)

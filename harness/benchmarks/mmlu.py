@@ -1,7 +1,7 @@
 """MMLU's questions, from the archive of its authors; fields and subsets as NeMo-Skills makes them.
 
 Archive: `data/test/<subject>_test.csv`, six columns without a header: question, four choices, letter.
-Subsets: the authors' categories (hendrycks/test, categories.py), as NeMo-Skills 0.7.0 takes them.
+Subsets: the authors' categories (hendrycks/test, categories.py), as NeMo-Skills (0b012df) takes them.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ import zlib
 from collections.abc import Iterator
 from typing import Any
 
-from harness.errors import SourceError, printable
+from harness.errors import SourceError, quoted
 
 PROMPT = (
     "Answer the following multiple choice question. The last line of your response should be in "
     "the following format: 'Answer: \\boxed{{A/B/C/D}}' (e.g. 'Answer: \\boxed{{A}}').\n\n{question}"
 )
-"""NeMo-Skills 0.7.0, prompt/config/eval/aai/mcq-4choices-boxed.yaml."""
+"""NeMo-Skills (0b012df), prompt/config/eval/aai/mcq-4choices-boxed.yaml."""
 
 SUBSETS = {
     "biology": "college_biology high_school_biology",
@@ -89,7 +89,7 @@ def _items(tar: tarfile.TarFile) -> Iterator[dict[str, Any]]:
 
 def _item(subject: str, number: int, row: list[str]) -> dict[str, Any]:
     if len(row) != 6 or row[5] not in tuple(LETTERS):
-        raise SourceError(f"mmlu: {subject} row {number} is no question: {printable(str(row))}")
+        raise SourceError(f"mmlu: {subject} row {number} is no question: {quoted(str(row))}")
     question, *choices, letter = row
     options = "\n".join(f"{name}) {text}" for name, text in zip(LETTERS, choices, strict=True))
     stripped = question.strip("\n")

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from harness.benchmarks import arithmetic, instructions, judged, mmlu
 from harness.benchmarks.items import Item as Item
 from harness.config.graders import GRADERS, GraderKind
-from harness.errors import UserError, nearest, printable
+from harness.errors import UserError, nearest, quoted
 
 _CODE_PROMPT = """\
 Here is a problem for which you need to generate/complete code:
@@ -268,7 +268,7 @@ def parse(word: str, where: str = "benchmarks") -> BenchmarkRun:
             raise KeyError(word)
         benchmark = BENCHMARKS[name]
     except KeyError:
-        shown = printable(repr(word))
+        shown = quoted(repr(word))
         raise UserError(
             f"{where}: unknown benchmark {shown}{nearest(name, BENCHMARKS)}\n"
             f"known: {', '.join(BENCHMARKS)}; a benchmark of your own is known once it is prepared: "
@@ -277,7 +277,7 @@ def parse(word: str, where: str = "benchmarks") -> BenchmarkRun:
         ) from None
     digits = match[2] or "1"
     if len(digits) > len(str(MAX_REPEATS)) or not 1 <= int(digits) <= MAX_REPEATS:
-        raise UserError.at(where, f"{printable(word)}: repeats are 1 to {MAX_REPEATS}")
+        raise UserError.at(where, f"{quoted(word)}: repeats are 1 to {MAX_REPEATS}")
     repeats = int(digits)
     if repeats > 1 and benchmark.needs_judge:
         raise UserError.at(where, f"{word}: a judged benchmark takes one answer per item: {name}")

@@ -10,7 +10,7 @@ from typing import Annotated, Any, get_args, get_origin
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from typing_extensions import Self
 
-from harness.errors import nearest, printable
+from harness.errors import nearest, quoted
 
 
 class FieldError(ValueError):
@@ -105,7 +105,7 @@ def got(value: Any) -> str:
     if value is None or isinstance(value, bool):
         text = {None: "null", True: "true", False: "false"}[value]
     elif isinstance(value, str | int | float):
-        text = printable(repr(value), 120)
+        text = quoted(repr(value), 120)
     else:
         text = "a list" if isinstance(value, list | tuple) else "a mapping"
     return f" (got {text})"

@@ -17,7 +17,7 @@ from harness.config.serve import ServeSpec
 from harness.config.site import Site
 from harness.config.spec import Spec
 from harness.config.training.sft_fields import SFT_FIELDS
-from harness.errors import UserError, nearest, printable
+from harness.errors import UserError, nearest, quoted
 from harness.package import SHIPPED, find_template
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -119,7 +119,7 @@ def _override(
     """Set fields by the command line; `below` is the section that its words leave out."""
     for text in overrides:
         dotted, equals, value = text.partition("=")
-        place = f"{option} {printable(text.removeprefix(below))}"
+        place = f"{option} {quoted(text.removeprefix(below))}"
         key = tuple(dotted.split("."))
         if not equals or not all(key):
             form = "FIELD=VALUE" if below else "SECTION.FIELD=VALUE"
@@ -161,7 +161,7 @@ def expand(text: str, where: str) -> Path:
             where, f"{text}: there is no such user", "For a folder of that name: ./~…"
         )
     if problem := path_problem(expanded):
-        raise UserError.at(where, f"{printable(text)}: {problem}")
+        raise UserError.at(where, f"{quoted(text)}: {problem}")
     return Path(os.path.abspath(expanded))
 
 

@@ -26,4 +26,8 @@ class RunFacts(RunReader):
         """submitit's log of the errors of a job's, or an array task's, newest submission."""
         job_id = self.manifest.job_id(job.name, task if job.is_array else None) or "?"
         stem = f"{job_id}_{task}" if job.is_array else job_id
-        return str(self.run.logs(job.name) / f"{stem}_0_log.err")
+        return f"{self._logs[job.name]}/{stem}_0_log.err"
+
+    @cached_property
+    def _logs(self) -> dict[str, str]:
+        return {job.name: str(self.run.logs(job.name)) for job in self.plan.jobs}

@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
+from harness.benchmarks.other_tools import read_tool_results, tool_of
 from harness.benchmarks.registry import BENCHMARKS
-from harness.errors import UserError
+from harness.errors import ResultError, UserError
 from harness.plan.facts import RunFacts
 from harness.plan.manifest import read_manifest
-from harness.results.table import Problem, Row, Table, long_csv_text, write_csv
-from harness.runs.files import write_text
-from harness.runs.metrics import Metrics, read_metrics
-from harness.runs.paths import RunPaths, checkpoint_name, checkpoint_step, find_run, find_runs
-from harness.scheduling.status import RunStatus, run_status
+from harness.results.merge import merge
+from harness.results.names import natural, step_of
+from harness.results.sources import ALL, COMBINED, Found, Place
+from harness.results.table import (
+    Origin,
+    Problem,
+    Row,
+    Table,
+    Value,
+    origin,
+    write_csv,
+    write_long_csv,
+)
+from harness.runs.files import read_json
+from harness.runs.metrics import flatten, read_values
+from harness.runs.paths import RunPaths, checkpoint_name, find_run, find_runs
+from harness.scheduling.cells import CellStatus
+from harness.scheduling.status import RunStatus, cell_statuses, job_states
 
 
 def collect_run(run: RunPaths) -> Table:
@@ -24,18 +37,19 @@ def collect_run(run: RunPaths) -> Table:
     What cannot be written or drawn there is noted in the table.
     Raises ResultError when the manifest is unreadable, UserError for a server of its own.
     """
-    status = run_status(run)
-    if status.manifest.plan.serves:
+    facts = RunFacts(run)
+    if facts.plan.serves:
         raise UserError(f"{run.name}/{run.run_id} is a served model: it has no table")
-    table = run_table(status)
+    jobs, problem = job_states([facts])[0]
+    table = cells_table(facts, cell_statuses(facts, jobs), problem)
     try:
         write_csv(run.results_csv, table)
-        write_text(run.results_long_csv, long_csv_text(table))
+        write_long_csv(run.results_long_csv, table)
         if table.columns:
             from harness.results.plots import plot_table
 
             plot_table(table, headlines(table), run.results_plot)
-        _plot_training(status.facts)
+        _plot_training(facts)
     except (UserError, OSError) as error:
         return replace(table, notes=(*table.notes, f"{run.root}: {error}"))
     return table
@@ -62,53 +76,101 @@ def _plot_training(facts: RunFacts) -> None:
 
 def run_table(status: RunStatus) -> Table:
     """The table of a run as it stands."""
-    run, plan = status.run, status.manifest.plan
-    metrics: dict[str, Metrics] = {c.name: {} for c in plan.checkpoints}
-    origins: dict[tuple[str, str], Mapping[str, Any]] = {}
-    problems = []
-    for cell in status.cells:
-        name, benchmark = cell.cell.checkpoint, cell.cell.benchmark
-        if cell.state == "ok":
-            own = cell.metrics or {}
-            metrics[name] |= own
-            facts = cell.record.facts if cell.record else {}
-            origins |= {(name, key): facts for key in own}
+    return cells_table(status.facts, status.cells, status.problem)
+
+
+def cells_table(
+    facts: RunFacts, cells: Iterable[CellStatus], problem: str, label: str = ""
+) -> Table:
+    """The table of a run's planned cells, of which each is looked at once and let go.
+
+    `problem`: why the scheduler could not be asked. `label`: the run's name among others.
+    """
+    name, plan = label or facts.run.name, facts.plan
+    values: dict[str, dict[str, Value]] = {c.name: {} for c in plan.checkpoints}
+    names: dict[str, set[str]] = {}
+    origins: dict[tuple[str, str, str], Origin] = {}
+    problems, notes = [], [f"the scheduler could not be asked: {problem}"] if problem else []
+    for cell in cells:
+        checkpoint, benchmark = cell.cell.checkpoint, cell.cell.benchmark
+        told = cell.record.facts if cell.record else {}
+        notes += (f"{checkpoint} x {benchmark}: {text}" for text in told.get("warnings", ()))
+        own = names.setdefault(benchmark, set())
+        if cell.state == "ok" and cell.metrics is not None:
+            own.update(cell.metrics)
+            values[checkpoint].update(flatten(cell.metrics))
+            came_from = origin(told)
+            origins.update(((name, checkpoint, key), came_from) for key in cell.metrics)
         else:
             log = cell.log if Path(cell.log).exists() else ""
-            problems.append(Problem(name, benchmark, cell.state, cell.reason, log))
-    rows = tuple(Row.of(run.name, c.name, c.step, metrics[c.name]) for c in plan.checkpoints)
-    return Table(rows, tuple(problems), len(status.cells), tuple(_notes(status)), origins)
+            problems.append(Problem(checkpoint, benchmark, cell.state, cell.reason, log, name))
+    notes += _unplanned(facts)
+    if label:
+        notes = [f"{label} {text}" for text in notes]
+    rows = tuple(Row(name, c.name, c.step, values[c.name]) for c in plan.checkpoints)
+    order = [each for b, own in names.items() for each in (b, *sorted(own - {b}, key=natural))]
+    return Table(rows, tuple(problems), len(plan.cells), tuple(notes), origins, tuple(order))
 
 
-def _notes(status: RunStatus) -> list[str]:
-    notes = [f"the scheduler could not be asked: {status.problem}"] if status.problem else []
-    for cell in status.cells:
-        for text in cell.record.facts.get("warnings", []) if cell.record else []:
-            notes.append(f"{cell.cell.checkpoint} x {cell.cell.benchmark}: {text}")
-    last = max((c.step for c in status.manifest.plan.checkpoints), default=0)
-    beyond = [s for s in status.facts.complete if s > last]
-    notes += [f"{checkpoint_name(step)} was written but not planned" for step in beyond if last]
-    return notes
+def _unplanned(facts: RunFacts) -> list[str]:
+    last = max((c.step for c in facts.plan.checkpoints), default=0)
+    try:
+        beyond = [step for step in facts.complete if step > last]
+    except ResultError as error:
+        return [str(error)]
+    return [f"{checkpoint_name(step)} was written but not planned" for step in beyond if last]
 
 
 def headlines(table: Table) -> list[str]:
-    """`<benchmark>/<metric>` that a person looks at first, for the benchmarks in a table."""
-    names = dict.fromkeys(column.split("/")[0] for column in table.columns)
-    found = []
-    for name in names:
-        metrics = [c.split("/")[2] for c in table.columns if c.startswith(f"{name}/pass@1/")]
-        wanted = [BENCHMARKS[name].headline] if name in BENCHMARKS else _FOREIGN_HEADLINES
-        found += [f"{name}/{m}" for m in wanted if m in metrics][:1]
+    """The columns that a person looks at first: one of each benchmark, or all of one that is unknown.
+
+    Subsets of a benchmark (`mmlu-anatomy`) are left to the CSV.
+    """
+    groups: dict[str, dict[str, list[str]]] = {}
+    for column in table.columns:
+        benchmark, aggregation, _ = column.split("/", 2)
+        groups.setdefault(benchmark, {}).setdefault(aggregation, []).append(column)
+    found: list[str] = []
+    for benchmark, aggregations in groups.items():
+        if benchmark in BENCHMARKS:
+            wanted = (f"{benchmark}/pass@1/{BENCHMARKS[benchmark].headline}",)
+            found += [c for c in aggregations.get("pass@1", ()) if c in wanted]
+        elif not any(benchmark.startswith(f"{whole}-") and whole in BENCHMARKS for whole in groups):
+            first = {"pass@1": aggregations["pass@1"]} if "pass@1" in aggregations else aggregations
+            found += [column for columns in first.values() for column in _first(columns)]
     return found
+
+
+def _first(columns: Sequence[str]) -> Sequence[str]:
+    """Of one aggregation of another program's benchmark."""
+    for metric in _FOREIGN_HEADLINES:
+        for column in columns:
+            if column.split("/", 2)[2].partition(":")[0] == metric:
+                return [column]
+    return columns
 
 
 _FOREIGN_HEADLINES = (
     "symbolic_correct", "judge_correct", "passing_plus_tests", "prompt_strict_accuracy", "score",
-    "acc_norm", "acc", "exact_match", "prompt_level_strict_acc", "f1",
+    "acc_norm", "acc", "exact_match", "extractive_match", "prompt_level_strict_acc", "pass@k", "em",
+    "f1",
 )  # fmt: skip
 """Of benchmarks of other programs, the first of these that they have."""
 
 
 def collect_file(path: Path, name: str) -> Table:
-    """One metrics.json as a table of one row, named `name`. Raises ResultError."""
-    return Table((Row.of(name, name, checkpoint_step(name), read_metrics(path)),))
+    """One file of metrics, or of results of lm-eval or lighteval, as one row, named `name`.
+
+    Values that are none are problems of the table. Raises ResultError for a file with nothing to read.
+    """
+    notes: list[str] = []
+    if tool_of(read_json(path)):
+        found = read_tool_results(path)
+        metrics, odd, notes = found.metrics, found.odd, found.cut
+    else:
+        metrics, odd = read_values(path)
+    if odd and all(value is None for _, value in flatten(metrics)):
+        raise ResultError(f"{path}: {odd[0]}")
+    whole = Found(Place((name,)), ALL, str(path), COMBINED, metrics, odd=odd, notes=notes)
+    row, problems, notes = merge([whole]).table_row(name, name, step_of(name))
+    return Table((row,), tuple(problems), notes=tuple(notes))

@@ -10,7 +10,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from harness.errors import UserError
+from harness.errors import UserError, printable
 from harness.package import needs
 
 Entry = dict[str, Any]
@@ -98,7 +98,7 @@ def plot_training(
             axis.legend(fontsize=8, framealpha=0.85, loc="best")
     for axis in axes[2:]:
         axis.set_xlabel("optimizer step", fontsize=9)
-    figure.suptitle(title, fontsize=11)
+    figure.suptitle(printable(title, one_line=True), fontsize=11, parse_math=False)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.png")
     figure.savefig(temporary)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
@@ -57,15 +57,30 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def read_json(path: Path) -> Any:
-    """The JSON value in a file. Raises ResultError when it is missing or unreadable."""
+def read_json(path: Path | str, make: Callable[[list[tuple[str, Any]]], Any] | None = None) -> Any:
+    """The JSON value in a file; `make` makes each object of its names and values, if given.
+
+    Raises ResultError when it is missing or unreadable.
+    """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        with open(path, "rb") as file:
+            text = file.read()
     except FileNotFoundError:
         raise ResultError(f"{path}: no such file") from None
+    except OSError as error:
+        raise ResultError(f"{path}: cannot be read: {error.strerror}") from None
+    return parse_json(path, text, make)
+
+
+def parse_json(
+    path: Path | str, text: bytes, make: Callable[[list[tuple[str, Any]]], Any] | None = None
+) -> Any:
+    """The same, of a file's text. Raises ResultError."""
+    try:
+        return json.loads(text.decode().removeprefix("\ufeff"), object_pairs_hook=make)
     except RecursionError:
         raise ResultError(f"{path}: cannot be read as JSON: nested too deeply") from None
-    except (OSError, ValueError) as error:
+    except ValueError as error:
         raise ResultError(f"{path}: cannot be read as JSON: {error}") from None
 
 

@@ -8,20 +8,24 @@ task.json beside it: state, reason, times, and where the numbers come from.
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
+
+from pydantic import ValidationError
 
 from harness.config.base import Frozen
 from harness.config.reading.words import checked
 from harness.errors import ResultError
-from harness.runs.files import read_json, utc_now, write_json
+from harness.runs.files import parse_json, read_json, utc_now, write_json
 from harness.runs.paths import CellPaths
 
 Metrics = dict[str, dict[str, dict[str, Any]]]
+_DEEPEST = 16
+"""Levels of dictionaries and lists inside a metric's value that are read."""
 CellState = Literal["waiting", "queued", "running", "ok", "invalid", "failed", "missing", "stale"]
 
 
@@ -46,9 +50,16 @@ class TaskRecord(Frozen):
 
 def read_task(cell: CellPaths) -> TaskRecord | None:
     """task.json of a cell; None if there is none. Raises ResultError when it is unreadable."""
-    if not cell.task.is_file():
+    path = cell.task
+    try:
+        with open(path, "rb") as file:
+            return TaskRecord.model_validate_json(file.read())
+    except (FileNotFoundError, NotADirectoryError):
         return None
-    return checked(TaskRecord, read_json(cell.task), cell.task, "task record")
+    except OSError as error:
+        raise ResultError(f"{path}: cannot be read: {error.strerror}") from None
+    except ValidationError:
+        return checked(TaskRecord, read_json(path), path, "task record")  # in our own words
 
 
 def write_task(cell: CellPaths, record: TaskRecord) -> None:
@@ -103,59 +114,107 @@ def read_metrics(path: Path) -> Metrics:
     Raises ResultError, naming file and key, for anything else.
     """
     try:
-        return parse_metrics(path, path.read_bytes())
+        text = path.read_bytes()
     except FileNotFoundError:
         raise ResultError(f"{path}: no such file") from None
     except OSError as error:
         raise ResultError(f"{path}: cannot be read: {error.strerror}") from None
+    return parse_metrics(path, text)
 
 
 def parse_metrics(path: Path, text: bytes) -> Metrics:
     """The same, of a file's text."""
-    try:
-        data = json.loads(text)
-    except ValueError as error:
-        raise ResultError(f"{path}: cannot be read as JSON: {error}") from None
+    metrics, odd = _checked(path, parse_json(path, text))
+    if odd:
+        raise ResultError(f"{path}: {odd[0]}")
+    return metrics
+
+
+def read_values(path: Path | str) -> tuple[Metrics, list[str]]:
+    """What of a metrics file is in the schema, and `key: why` of whatever else it holds.
+
+    A value that is none becomes None, and its neighbours stay. Raises ResultError when there is
+    nothing of the schema in the file.
+    """
+    twice: list[str] = []
+
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            names = [name for name, _ in pairs]
+            twice.extend(
+                f"{n}: is there twice; the last counts" for n in found if names.count(n) > 1
+            )
+        return found
+
+    metrics, odd = _checked(path, read_json(path, once))
+    return metrics, twice + odd
+
+
+def _checked(path: Path | str, data: Any) -> tuple[Metrics, list[str]]:
     if not isinstance(data, dict) or not data:
         raise ResultError(f"{path}: no benchmark in it")
-    for benchmark, aggregations in data.items():
+    odd = _cleaned(data)
+    if not data:
+        raise ResultError(f"{path}: {odd[0]}")
+    return data, odd
+
+
+def _cleaned(data: dict[str, Any]) -> list[str]:
+    """Takes out of `data` what is not in the schema, and says what that was."""
+    odd = []
+    for benchmark, aggregations in list(data.items()):
         if not isinstance(aggregations, dict):
-            raise ResultError(
-                f"{path}: {benchmark}: {{aggregation: {{metric: value}}}} is expected"
-            )
-        for aggregation, values in aggregations.items():
+            odd.append(f"{benchmark}: {{aggregation: {{metric: value}}}} is expected")
+            del data[benchmark]
+            continue
+        for aggregation, values in list(aggregations.items()):
             if not isinstance(values, dict):
-                raise ResultError(
-                    f"{path}: {benchmark}/{aggregation}: {{metric: value}} is expected"
-                )
+                odd.append(f"{benchmark}/{aggregation}: {{metric: value}} is expected")
+                del aggregations[aggregation]
+                continue
             for metric, value in values.items():
-                _check_value(f"{path}: {benchmark}/{aggregation}/{metric}", value)
-    return data
+                if type(value) is not int and (type(value) is not float or value - value != 0):
+                    where = f"{benchmark}/{aggregation}/{metric}"
+                    values[metric] = clean_value(value, where, odd)
+    return odd
 
 
-def _check_value(where: str, value: Any) -> None:
+def clean_value(value: Any, where: str, odd: list[str], depth: int = 0) -> Any:
+    """A value with None for whatever in it is no value; why is added to `odd`."""
+    if isinstance(value, dict | list) and depth == _DEEPEST:
+        odd.append(f"{where}: is nested too deeply")
+        return None
     if isinstance(value, dict):
-        for key, inner in value.items():
-            _check_value(f"{where}/{key}", inner)
-    elif isinstance(value, list):
-        for inner in value:
-            _check_value(where, inner)
-    elif isinstance(value, float) and not math.isfinite(value):
-        raise ResultError(f"{where}: {value} is not a finite number")
-    elif value is not None and not isinstance(value, int | float | str):
-        raise ResultError(f"{where}: {type(value).__name__} is no value of a metric")
+        return {k: clean_value(v, f"{where}/{k}", odd, depth + 1) for k, v in value.items()}
+    if isinstance(value, list):
+        return [clean_value(v, where, odd, depth + 1) for v in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        odd.append(f"{where}: {value} is not a finite number")
+        return None
+    return value
 
 
 def flatten(metrics: Metrics) -> Iterator[tuple[str, int | float | str | None]]:
     """`<benchmark>/<aggregation>/<metric>` and its value, in the file's order.
 
     Inside a dictionary the path goes on; a pair becomes `…_low` and `…_high`, another list
-    `…_0`, `…_1`, ….
+    `…_0`, `…_1`, …. A / in the name of a benchmark or an aggregation is written %2F.
     """
     for benchmark, aggregations in metrics.items():
         for aggregation, values in aggregations.items():
             for metric, value in values.items():
-                yield from _flatten(f"{benchmark}/{aggregation}/{metric}", value)
+                name = _column(benchmark, aggregation, metric)
+                if isinstance(value, dict | list):
+                    yield from _flatten(name, value)
+                else:
+                    yield name, value
+
+
+@lru_cache(maxsize=1 << 16)
+def _column(benchmark: str, aggregation: str, metric: str) -> str:
+    """One string for all rows that have this column."""
+    return "/".join((benchmark.replace("/", "%2F"), aggregation.replace("/", "%2F"), metric))
 
 
 def _flatten(path: str, value: Any) -> Iterator[tuple[str, int | float | str | None]]:

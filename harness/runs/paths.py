@@ -20,9 +20,10 @@ import re
 import secrets
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from functools import cached_property
 from pathlib import Path
 
-from harness.errors import UserError, nearest, printable
+from harness.errors import UserError, nearest, quoted
 
 RUN_ID = re.compile(r"[0-9]{8}-[0-9]{6}-[a-z]{4}\Z")
 MANIFEST = "manifest.json"
@@ -155,7 +156,7 @@ class RunPaths:
     def train_plot(self) -> Path:
         return self.root / "train.png"
 
-    @property
+    @cached_property
     def eval(self) -> Path:
         return self.root / "eval"
 
@@ -166,7 +167,7 @@ class RunPaths:
         return self.eval / checkpoint / "metrics.json"
 
     def cell(self, checkpoint: str, benchmark: str) -> CellPaths:
-        return CellPaths(self.eval / checkpoint / benchmark)
+        return CellPaths(self.eval.joinpath(checkpoint, benchmark))
 
     @property
     def serve_state(self) -> Path:
@@ -275,7 +276,7 @@ def find_run(word: str | None, runs_dir: Path) -> RunPaths:
     if word is not None:
         known = {run.name for run in runs} | {run.run_id for run in runs}
         raise UserError(
-            f"{printable(word) or 'an empty word'}: no run folder, and no run of that name or id "
+            f"{quoted(word) or 'an empty word'}: no run folder, and no run of that name or id "
             f"under {runs_dir}"
             f"{nearest(word, known)}"
         )

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from harness.errors import ResultError
 from harness.plan.facts import RunFacts
 from harness.plan.plan import Cell
-from harness.runs.metrics import CellState, Metrics, TaskRecord, read_result
-from harness.runs.paths import BASE
+from harness.runs.metrics import CellState, Metrics, TaskRecord, read_result, read_task
+from harness.runs.paths import BASE, CellPaths
 from harness.scheduling.schedulers.scheduler import JobState
 
 
@@ -29,8 +29,9 @@ class CellStatus:
 def cell_status(facts: RunFacts, cell: Cell, jobs: Mapping[str, Sequence[JobState]]) -> CellStatus:
     """A cell as its files and the states of its jobs' tasks say."""
     job, index = facts.plan.job_of(cell)
+    paths = facts.run.cell(cell.checkpoint, cell.benchmark)
     try:
-        record = facts.record(cell.checkpoint, cell.benchmark)
+        record = read_task(paths)
     except ResultError as error:
         return CellStatus(cell, "invalid", str(error), facts.task_log(job, index))
     judging = facts.plan.judging(cell)
@@ -38,7 +39,7 @@ def cell_status(facts: RunFacts, cell: Cell, jobs: Mapping[str, Sequence[JobStat
         job, index = judging, 0
     state, log = jobs[job.name][index], facts.task_log(job, index)
     if record is not None and record.state == "ok":
-        return _finished(facts, cell, record, log)
+        return _finished(facts, cell, paths, record, log)
     tries = [s for s in facts.manifest.submissions_of(job.name) if index in (s.tasks or (index,))]
     if record is not None and len(tries) > 1 and "" < record.ended < tries[-1].time:
         record = None  # of an earlier submission, which the newest is to mend
@@ -58,10 +59,11 @@ def cell_status(facts: RunFacts, cell: Cell, jobs: Mapping[str, Sequence[JobStat
     return CellStatus(cell, "failed", reason, log, record)
 
 
-def _finished(facts: RunFacts, cell: Cell, record: TaskRecord, log: str) -> CellStatus:
+def _finished(
+    facts: RunFacts, cell: Cell, paths: CellPaths, record: TaskRecord, log: str
+) -> CellStatus:
     """A cell that says ok: its metrics must be there, and its checkpoint still the same."""
     try:
-        paths = facts.run.cell(cell.checkpoint, cell.benchmark)
         metrics = read_result(paths, cell.benchmark, record)
         if cell.checkpoint != BASE and not facts.external:
             marker = facts.marker(cell.checkpoint)

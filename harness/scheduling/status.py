@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,11 @@ from harness.scheduling.cells import CellStatus, cell_status
 from harness.scheduling.schedulers.named import scheduler_named
 from harness.scheduling.schedulers.scheduler import JobState
 
+Jobs = dict[str, list[JobState]]
+"""By job name, one state per task."""
 _UNKNOWN = JobState("unknown")
+_IDS_A_CALL = 5000
+"""Job ids in one call of squeue: an argument holds 128 KiB (Linux, MAX_ARG_STRLEN)."""
 
 
 @dataclass(frozen=True)
@@ -27,8 +32,7 @@ class RunStatus:
 
     facts: RunFacts
     """What its files said, read once for this look."""
-    jobs: dict[str, list[JobState]]
-    """By job name, one state per task."""
+    jobs: Jobs
     cells: list[CellStatus]
     train: dict[str, object] = field(default_factory=dict)
     """train/state.json and the last logged step (runs/progress.py); empty before training."""
@@ -54,17 +58,57 @@ class RunStatus:
 def run_status(run: RunPaths) -> RunStatus:
     """Ask files and scheduler. Raises ResultError when the manifest is unreadable."""
     facts = RunFacts(run)
-    problem, found = "", {}
-    try:
-        ids = [s.id for s in facts.manifest.submissions]
-        found = scheduler_named(facts.manifest.scheduler, run).states(ids)
-    except SchedulerError as error:
-        problem = str(error)
-    jobs = {job.name: _job_states(facts, job, found) for job in facts.plan.jobs}
-    cells = [cell_status(facts, cell, jobs) for cell in facts.plan.cells]
+    jobs, problem = job_states([facts])[0]
+    cells = list(cell_statuses(facts, jobs))
     train = _as_the_job_ended(read_progress(run), jobs.get("train", [_UNKNOWN])[0])
     server = read_json(run.serve_state) if run.serve_state.is_file() else {}
     return RunStatus(facts, jobs, cells, train, server, problem)
+
+
+def job_states(runs: Sequence[RunFacts]) -> list[tuple[Jobs, str]]:
+    """For each run its jobs' states, and why the scheduler could not be asked.
+
+    Slurm is asked once for all of them.
+    """
+    groups: dict[str, list[RunFacts]] = {}
+    for facts in runs:
+        groups.setdefault(_queue(facts), []).append(facts)
+    told = {queue: _ask(group) for queue, group in groups.items()}
+    states = []
+    for facts in runs:
+        found, problem = told[_queue(facts)]
+        jobs = {job.name: _job_states(facts, job, found) for job in facts.plan.jobs}
+        states.append((jobs, problem))
+    return states
+
+
+def _queue(facts: RunFacts) -> str:
+    """Whose jobs can be asked for at once: Slurm's; the local scheduler keeps those of one run."""
+    name = facts.manifest.scheduler
+    return name if name == "slurm" else str(facts.run.root)
+
+
+def _ask(runs: Sequence[RunFacts]) -> tuple[dict[str, JobState], str]:
+    """States by id, and why the scheduler of these runs could not be asked."""
+    scheduler = scheduler_named(runs[0].manifest.scheduler, runs[0].run)
+    ids = [s.id for facts in runs for s in facts.manifest.submissions]
+    found: dict[str, JobState] = {}
+    try:
+        for start in range(0, len(ids), _IDS_A_CALL):
+            found |= scheduler.states(ids[start : start + _IDS_A_CALL])
+    except SchedulerError as error:
+        return {}, str(error)
+    return found, ""
+
+
+def cell_statuses(facts: RunFacts, jobs: Jobs) -> Iterator[CellStatus]:
+    """Every planned cell, one after the other."""
+    return (cell_status(facts, cell, jobs) for cell in facts.plan.cells)
+
+
+def unasked(facts: RunFacts) -> Jobs:
+    """States of a run's jobs for who has not asked: unknown, as for a cell that is ok they may be."""
+    return {job.name: [_UNKNOWN] * max(len(job.tasks), 1) for job in facts.plan.jobs}
 
 
 def _as_the_job_ended(train: dict[str, Any], job: JobState) -> dict[str, Any]:

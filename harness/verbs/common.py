@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from harness.errors import UserError
+from harness.errors import UserError, printable
 from harness.verbs.screen import count_levels, print_dry_run, print_table
 
 if TYPE_CHECKING:
@@ -125,4 +125,4 @@ def local_model(word: str) -> Path:
 
 def say(text: str) -> None:
     """A line for the person, on stderr; stdout is for results."""
-    print(text, file=sys.stderr, flush=True)
+    print(printable(text), file=sys.stderr, flush=True)

@@ -12,7 +12,7 @@ import typer
 
 from harness.config.endpoint import api_root
 from harness.config.engines import shown_names
-from harness.errors import UserError, printable
+from harness.errors import UserError, quoted
 from harness.verbs.common import approve, follow_run, load_site, local_model, say
 from harness.verbs.options import AsJson, Poll, SetSite, SiteFile, only_while_waiting
 
@@ -105,7 +105,7 @@ def _external(address: Text, name: str, key: Text) -> dict[str, Any] | None:
     try:
         root = api_root(address)
     except ValueError as error:
-        shown = "" if "@" in address else f" {printable(address)}"  # a password is not shown again
+        shown = "" if "@" in address else f" {quoted(address)}"  # a password is not shown again
         raise UserError.at(f"--server-address{shown}", str(error), EXAMPLE) from None
     return {
         "address": root if root.endswith("/v1") else f"{root}/v1",

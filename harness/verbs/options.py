@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from harness.errors import UserError, printable
+from harness.errors import UserError, quoted
 
 
 def help_of(doc: str | None) -> str:
@@ -38,7 +38,7 @@ def numeric(
         except (ValueError, OverflowError):
             value = None
         if value is None or not least <= value <= most or not re.fullmatch(_DIGITS, str(word)):
-            raise typer.BadParameter(f"{name} {span} is expected (got {printable(repr(word))})")
+            raise typer.BadParameter(f"{name} {span} is expected (got {quoted(repr(word))})")
         return value
 
     return read

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from shlex import quote
 from typing import Annotated
 
 import typer
@@ -22,7 +23,8 @@ def collect(
         ),
     ] = None,
     batch: Annotated[
-        Path | None, typer.Option("--batch", metavar="DIR", help="Any tree of checkpoint folders.")
+        Path | None,
+        typer.Option("--batch", metavar="DIR", help="Any tree of results: runs, checkpoints."),
     ] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="CSV", help="Where to write the CSV.")
@@ -36,6 +38,8 @@ def collect(
 ) -> None:
     """One table: a row per checkpoint, every planned cell accounted for; exit code 1 if any is not ok.
 
+    Metrics files and trees may be ours, NeMo-Skills', lm-eval's or lighteval's.
+
     Examples: python -m harness collect
               python -m harness collect --batch eval_tree/ -o combined.csv
               python -m harness collect metrics.json -o out.csv --model my-model
@@ -47,18 +51,26 @@ def collect(
 
     if batch is not None and target is not None:
         raise UserError("give either a run (or metrics file) or --batch DIR, not both")
-    is_file = target is not None and target.endswith(".json")
+    is_file = target is not None and (
+        Path(target).is_file() or (target.endswith(".json") and not Path(target).is_dir())
+    )
     if model and not is_file:
         raise UserError("--model names the row of a single metrics file: give one")
     written: list[Path] = []
     if batch is not None:
-        table = collect_tree(batch)
+        table = collect_tree(batch, say)
     elif is_file:
         path = Path(str(target))
         table = collect_file(path, model or path.resolve().parent.name)
     else:
         runs_dir = runs_dir_of(site, site_overrides)
-        found = find_run(target, runs_dir) if target else latest_run(runs_dir)
+        try:
+            found = find_run(target, runs_dir) if target else latest_run(runs_dir)
+        except UserError as error:
+            if target is None or not Path(target).is_dir():
+                raise
+            cure = f"a folder of other results: python -m harness collect --batch {quote(target)}"
+            raise UserError(f"{error}\n{cure}") from None
         table = collect_run(found)
         written = [found.results_csv, found.results_plot, found.train_plot]
     if output is not None:

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness.errors import printable
+
 if TYPE_CHECKING:
     from harness.preflight.findings import Finding
     from harness.preflight.rows.inspect import Inspection
@@ -54,9 +56,9 @@ def print_status(state: RunStatus) -> None:
         shown = dict.fromkeys(map(str, tasks))
         print(f"  {name}: job {state.manifest.job_id(name) or '-'}: {', '.join(shown)}")
         if name == "train" and state.train:
-            print(f"    {progress_line(state.train, datetime.now(timezone.utc))}")
+            print(f"    {printable(progress_line(state.train, datetime.now(timezone.utc)))}")
     for cell in state.cells:
-        reason = f": {cell.reason}" if cell.reason else ""
+        reason = f": {printable(cell.reason)}" if cell.reason else ""
         print(f"  {cell.cell.checkpoint} x {cell.cell.benchmark}: {cell.state}{reason}")
     if state.server:
         said = state.server
@@ -93,7 +95,7 @@ def print_server(run: RunPaths, key_file: str | None, state: dict[str, Any], as_
 def print_table(table: Table, written: list[Path], as_json: bool) -> None:
     """The headline metrics, all that is not ok, and where the files are."""
     from harness.results.collect import headlines
-    from harness.results.table import screen_table
+    from harness.results.screen import screen_table
 
     if as_json:
         rows = [
@@ -104,15 +106,16 @@ def print_table(table: Table, written: list[Path], as_json: bool) -> None:
         print(json.dumps({"rows": rows, "problems": problems, "notes": table.notes,
                           "complete": table.is_complete}, indent=2))  # fmt: skip
         return
-    print(screen_table(table, headlines(table)))
+    if table.rows:
+        print(screen_table(table, headlines(table)))
     print(table.summary())
     for problem in table.problems:
-        print(f"  {problem}")
+        print(f"  {printable(problem.told(len(table.runs) > 1))}")
     for text in table.notes:
-        print(f"  note: {text}")
+        print(f"  note: {printable(text)}")
     for path in written:
         if path.is_file():
-            print(path)
+            print(printable(str(path)))
 
 
 def status_json(state: RunStatus) -> dict[str, Any]:
@@ -141,15 +144,16 @@ def print_inspection(seen: Inspection, as_json: bool) -> None:
     from rich.text import Text
 
     console = Console(highlight=False)
-    print(f"{seen.folder}: {seen.rows:,} rows; columns: {', '.join(seen.columns)}")
+    columns = printable(", ".join(seen.columns), one_line=True)
+    print(f"{printable(seen.folder)}: {seen.rows:,} rows; columns: {columns}")
     for column, roles in seen.roles.items():
         told = ", ".join(f"{role} {count:,}" for role, count in roles.items())
         turns = ", ".join(f"{n}: {count:,}" for n, count in sorted(seen.turns[column].items()))
-        print(f"{column}: messages by role: {told}")
-        print(f"{column}: rows by number of messages: {turns}")
+        print(printable(f"{column}: messages by role: {told}", one_line=True))
+        print(printable(f"{column}: rows by number of messages: {turns}", one_line=True))
     for row in seen.shown:
         # A row may hold escape sequences, which must not reach the terminal.
-        spans = [(text.replace("\x1b", "␛"), on) for text, on in row.spans]
+        spans = [(printable(text), on) for text, on in row.spans]
         print(
             f"--- row {row.number}: trained text {'is green' if console.is_terminal else 'in [[ ]]'}"
         )
@@ -159,7 +163,7 @@ def print_inspection(seen: Inspection, as_json: bool) -> None:
         else:
             print("".join(f"[[{text}]]" if on else text for text, on in spans))
     for finding in seen.findings:
-        print(finding)
+        print(printable(str(finding)))
     print(count_levels(seen.findings))
 
 

@@ -9,7 +9,7 @@ import yaml
 
 from harness.config.backends import LmEvalSpec, NemoSkillsSpec
 from harness.config.load import load_spec
-from harness.errors import printable
+from harness.errors import quoted
 from tests.config.test_load import GOOD, message, spec_file
 
 
@@ -17,7 +17,7 @@ def refused(folder: Path, setting: str, name: str | None = None) -> str:
     """The message about a setting of `evaluation` (or `name` in it), without its place, which is
     checked here."""
     field = setting.partition("=")[0] + (f".{name}" if name is not None else "")
-    place = f"--set evaluation.{setting}: evaluation.{printable(field)}: "
+    place = f"--set evaluation.{setting}: evaluation.{quoted(field)}: "
     text = message(folder, GOOD, f"evaluation.{setting}")
     assert text.startswith(place)
     assert "\n" not in text

@@ -9,15 +9,15 @@ from typing import Any
 
 import pytest
 
-from harness.results.collect import headlines
 from harness.results.table import (
     Problem,
     Row,
     Table,
     csv_text,
     long_csv_text,
-    screen_table,
+    origin,
     write_csv,
+    write_long_csv,
 )
 
 
@@ -47,7 +47,7 @@ def test_the_long_form_tells_of_how_many_entries_and_where_a_value_comes_from() 
         "mmlu-computer science": {"pass@1": {"num_entries": 2, "symbolic_correct": 0.0}},
     }
     facts = {"backend": "builtin", "engine": "vllm", "engine_version": "0.32", "seconds": {}}
-    origins = {("base", name): facts for name in metrics}
+    origins = {("r", "base", name): origin(facts) for name in metrics}
     rows = (Row.of("r", "base", 0, metrics), Row.of("r", "other", 1, metrics))
     lines = long_csv_text(Table(rows, origins=origins)).splitlines()
     assert lines[0].endswith(
@@ -57,26 +57,6 @@ def test_the_long_form_tells_of_how_many_entries_and_where_a_value_comes_from() 
         "r,base,0,mmlu-computer science,pass@1,symbolic_correct,0.0,2,builtin,vllm,0.32,,,"
     )
     assert lines[8].endswith(",0.0,2,,,,,,")
-
-
-def test_the_screen_shows_headlines_only() -> None:
-    rows = (Row.of("r", "checkpoint-5", 5, metrics(33.333)),)
-    table = Table(rows)
-    assert headlines(table) == ["gsm8k/symbolic_correct"]
-    text = screen_table(table, headlines(table))
-    assert "33.33" in text
-    assert "num_entries" not in text
-
-
-def test_a_judged_score_is_shown_with_its_interval() -> None:
-    values = {"num_entries": 500, "score": 52.05, "95_CI": [-5.07, 4.99], "invalid_scores": 0}
-    row = Row.of("r", "checkpoint-5", 5, {"arena-hard": {"pass@1": values},
-                                          "mt-bench": {"pass@1": {"average": 6.125}}})  # fmt: skip
-    table = Table((row,))
-    assert headlines(table) == ["arena-hard/score", "mt-bench/average"]
-    shown = screen_table(table, headlines(table))
-    assert "52.05 (-5.07 +4.99)" in shown
-    assert "6.12" in shown and "95_CI" not in shown
 
 
 def test_names_with_commas_quotes_and_line_ends_come_back_from_both_csvs() -> None:
@@ -99,11 +79,14 @@ def test_a_value_of_zero_is_zero_and_an_unknown_one_is_no_row_of_the_long_form()
     ]  # fmt: skip
 
 
-def test_columns_of_a_benchmark_stand_together_in_order_of_appearance() -> None:
+def test_columns_of_a_benchmark_stand_together_in_the_plans_order_whatever_rows_there_are() -> None:
     first = {"b": {"pass@1": {"x": 1}}, "a": {"pass@1": {"x": 2}}}
     later = {"b": {"pass@4": {"x": 3}}, "c": {"pass@1": {"x": 4}}}
-    table = Table((Row.of("r", "base", 0, first), Row.of("r", "checkpoint-1", 1, later)))
-    assert table.columns == ["b/pass@1/x", "b/pass@4/x", "a/pass@1/x", "c/pass@1/x"]
+    rows = (Row.of("r", "base", 0, first), Row.of("r", "checkpoint-1", 1, later))
+    whole = ["b/pass@1/x", "b/pass@4/x", "a/pass@1/x", "c/pass@1/x"]
+    for given in (rows, rows[::-1], rows[:1], rows[1:]):
+        columns = Table(given, benchmarks=("b", "a", "c")).columns
+        assert columns == [c for c in whole if any(c in row.values for row in given)]
 
 
 def test_a_table_is_complete_only_with_rows_and_without_problems() -> None:
@@ -120,8 +103,8 @@ def test_the_summary_counts_every_planned_cell_once() -> None:
                 (("a", "failed"), ("b", "missing"), ("c", "failed")))  # fmt: skip
     assert Table((row,), bad, planned=5).summary() == "5 cells: 2 ok, 2 failed, 1 missing"
     assert Table((row,), bad, planned=3).summary() == "3 cells: 2 failed, 1 missing"
-    assert Table((row,), bad).summary() == "1 checkpoints, 3 problems"
-    assert Table((row,)).summary() == "1 checkpoints, complete"
+    assert Table((row,), bad).summary() == "1 checkpoint, 3 problems"
+    assert Table((row,)).summary() == "1 checkpoint, complete"
 
 
 def test_a_problem_tells_where_what_and_why_and_its_log_where_there_is_one() -> None:
@@ -131,26 +114,19 @@ def test_a_problem_tells_where_what_and_why_and_its_log_where_there_is_one() -> 
     assert str(Problem("base", "mmlu", "waiting", "")) == "base x mmlu: waiting"
 
 
-def test_the_screen_shows_everything_where_no_headline_is_known() -> None:
-    values = {"own": {"pass@1": {"x": 12.341, "word": "yes", "count": 7}}}
-    other = {"own": {"pass@1": {"x": None}}}
-    table = Table((Row.of("r", "base", None, values), Row.of("r", "checkpoint-20", 20, other)))
-    lines = screen_table(table, ["gsm8k/symbolic_correct"]).splitlines()
-    assert lines[2].split() == ["checkpoint", "step", "x", "word", "count"]
-    first, second = (line.split() for line in lines[-2:])
-    assert first == ["base", "12.34", "yes", "7"]
-    assert second == ["checkpoint-20", "20", "-", "-", "-"]
-
-
-def test_only_a_judged_score_gets_an_interval() -> None:
-    values: Any = {"arena-hard": {"pass@1": {"score": 50.0, "95_CI": [-1.0, 2.0]}},
-              "other": {"pass@1": {"accuracy": 50.0, "95_CI": [-1.0, 2.0]}},
-              "bare": {"pass@1": {"score": 50.0}}}  # fmt: skip
-    table = Table((Row.of("r", "base", 0, values),))
-    shown = screen_table(table, ["arena-hard/score", "other/accuracy", "bare/score"])
-    assert shown.splitlines()[-1].split() == [
-        "base", "0", "50.00", "(-1.00", "+2.00)", "50.00", "50.00",
-    ]  # fmt: skip
+def test_names_that_are_no_utf_8_and_values_that_are_no_numbers_are_written(tmp_path: Path) -> None:
+    rows = (Row("r\udcff", "a\rb", None, {"x/p/yes": True, "x/p/big": 2**60 + 1, "x/p/no": None}),)
+    table = Table(rows)
+    write_csv(tmp_path / "wide.csv", table)
+    write_long_csv(tmp_path / "long.csv", table)
+    with (tmp_path / "wide.csv").open(newline="", encoding="utf-8") as file:
+        (wide,) = csv.DictReader(file)
+    assert wide == {"run": "r\\udcff", "checkpoint": "a\\rb", "step": "", "x/p/big": str(2**60 + 1),
+                    "x/p/no": "", "x/p/yes": "true"}  # fmt: skip
+    with (tmp_path / "long.csv").open(newline="", encoding="utf-8") as file:
+        assert [(r["metric"], r["value"]) for r in csv.DictReader(file)] == [
+            ("big", str(2**60 + 1)), ("yes", "true"),
+        ]  # fmt: skip
 
 
 def test_a_csv_replaces_the_old_one_whole_and_makes_its_folder(tmp_path: Path) -> None:

@@ -58,7 +58,8 @@ def test_the_running_mean_passes_over_nan() -> None:
 )
 def test_any_log_gives_a_picture(tmp_path: Path, entries: list[dict[str, Any]]) -> None:
     pytest.importorskip("matplotlib", reason="needs the extra `report`")
-    plot_training(entries, [1, 2], "run_$x^2 $ of <me>", tmp_path / "new" / "train.png")
+    title = "run_$x^2 $ of <me>, $\\frac{ no formula"
+    plot_training(entries, [1, 2], title, tmp_path / "new" / "train.png")
     data = (tmp_path / "new" / "train.png").read_bytes()
     assert data.startswith(b"\x89PNG")
     assert len(list((tmp_path / "new").iterdir())) == 1

@@ -98,10 +98,18 @@ def test_checkpoints_with_different_items_do_not_compare(tmp_path: Path) -> None
 
 
 def test_a_tree_without_checkpoints_is_the_users_mistake(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="no checkpoint-<step>"):
+    (tmp_path / "checkpoint-5" / "weights").mkdir(parents=True)
+    (tmp_path / "notes.txt").write_text("")
+    with pytest.raises(UserError) as caught:
         collect_tree(tmp_path)
+    first, second = str(caught.value).splitlines()
+    assert first.startswith(f"{tmp_path}: no results below it: no metrics.json, and no results_")
+    found = second.removeprefix("found in 3 folders: ").split(", ")
+    assert sorted(found) == ["checkpoint-5", "checkpoint-5/weights", "notes.txt"]
     with pytest.raises(UserError, match="no such folder"):
         collect_tree(tmp_path / "absent")
+    with pytest.raises(UserError, match=r"notes\.txt: is no folder"):
+        collect_tree(tmp_path / "notes.txt")
 
 
 def test_rows_come_in_order_of_run_and_step_and_the_base_first(tmp_path: Path) -> None:
@@ -112,7 +120,7 @@ def test_rows_come_in_order_of_run_and_step_and_the_base_first(tmp_path: Path) -
     table = collect_tree(tree)
     assert [(row.run, row.checkpoint, row.step) for row in table.rows] == [
         ("a", "base", 0), ("a", "checkpoint-3", 3), ("a", "checkpoint-20", 20),
-        ("b", "checkpoint-5", 5),
+        ("a", "checkpoint-last", None), ("b", "checkpoint-5", 5),
     ]  # fmt: skip
     assert table.is_complete
 
@@ -170,7 +178,7 @@ def test_answers_count_as_finished_by_their_mark_or_their_own_record(
     write(root / "metrics.json", metrics(1.0))
     write(root / "output-rs0.jsonl", "{}")
     if mark:
-        write(root / mark, "")
+        write(root / mark, {"state": "ok"} if mark == "task.json" else "")
     problems = collect_tree(tmp_path).problems
     assert [p.reason for p in problems] == (
         [] if finished else ["output-rs0.jsonl has no .done mark: it was not finished"]

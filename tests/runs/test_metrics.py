@@ -17,6 +17,7 @@ from harness.runs.metrics import (
     read_metrics,
     read_result,
     read_task,
+    read_values,
     record_absent,
     write_metrics,
     write_task,
@@ -178,3 +179,45 @@ def test_what_is_no_metric_is_named_with_file_and_key(
 def test_a_metrics_file_that_is_not_there_is_an_error_and_no_zero(tmp_path: Path) -> None:
     with pytest.raises(ResultError, match=r"metrics\.json: no such file"):
         read_metrics(tmp_path / "metrics.json")
+
+
+def test_a_value_that_is_none_leaves_its_place_empty_and_its_neighbours_there(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "metrics.json"
+    deep = "[" * 20 + "1" + "]" * 20
+    path.write_text(
+        '{"a": {"p": {"x": NaN, "y": 1, "ci": [2, Infinity], "s": {"t": -Infinity, "u": 3}}}, '
+        f'"b": 5, "c": {{"p": 6, "q": {{"z": 7, "deep": {deep}}}}}, "a b": {{"p": {{"k": 1, "k": 2}}}}}}'
+    )
+    values, odd = read_values(path)
+    assert values == {
+        "a": {"p": {"x": None, "y": 1, "ci": [2, None], "s": {"t": None, "u": 3}}},
+        "c": {"q": {"z": 7, "deep": values["c"]["q"]["deep"]}},
+        "a b": {"p": {"k": 2}},
+    }
+    assert odd == [
+        "k: is there twice; the last counts",
+        "a/p/x: nan is not a finite number", "a/p/ci: inf is not a finite number",
+        "a/p/s/t: -inf is not a finite number",
+        "b: {aggregation: {metric: value}} is expected", "c/p: {metric: value} is expected",
+        "c/q/deep: is nested too deeply",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "[]", "{}", "null", '{"loss": 1.5}', "[" * 100_000],
+    ids=["empty", "list", "object", "null", "flat", "deep"],
+)
+def test_a_file_with_nothing_of_the_schema_is_an_error(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "metrics.json"
+    path.write_text(text)
+    with pytest.raises(ResultError) as caught:
+        read_values(path)
+    assert str(caught.value).startswith(f"{path}: ")
+
+
+def test_a_name_with_a_slash_stays_one_part_of_its_column() -> None:
+    columns = dict(flatten({"a/b": {"p/q": {"x/y": 1}}}))
+    assert columns == {"a%2Fb/p%2Fq/x/y": 1}

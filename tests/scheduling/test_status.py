@@ -11,6 +11,7 @@ import pytest
 from harness.config.site import Site
 from harness.config.spec import Spec
 from harness.errors import SchedulerError
+from harness.plan.facts import RunFacts
 from harness.plan.manifest import Manifest, Submission, write_manifest
 from harness.plan.plan import build_plan
 from harness.results.collect import run_table
@@ -21,7 +22,7 @@ from harness.runs.paths import RunPaths
 from harness.scheduling import status as status_module
 from harness.scheduling.follow import follow
 from harness.scheduling.schedulers.scheduler import JobState
-from harness.scheduling.status import run_status
+from harness.scheduling.status import job_states, run_status
 from tests.plan.test_plan import make_spec
 from tests.runs.test_files import find_model
 
@@ -186,3 +187,23 @@ def test_following_ends_with_the_last_job(run: RunPaths, slurm: Slurm) -> None:
     lines: list[str] = []
     assert follow(run, lines.append, poll_s=0.01).ended
     assert "train: completed" in lines
+
+
+def test_the_jobs_of_several_runs_are_asked_for_together_and_never_too_many_at_once(
+    tmp_path: Path, slurm: Slurm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[list[str]] = []
+    states = slurm.states
+    monkeypatch.setattr(slurm, "states", lambda ids: asked.append(list(ids)) or states(ids))
+    first = submitted(tmp_path / "a", make_spec(benchmarks=["gsm8k"]), {"train": "1", "close": "5"})
+    second = submitted(tmp_path / "b", make_spec(benchmarks=["gsm8k"]), {"train": "11"})
+    slurm.known = {"1": JobState("completed"), "11": JobState("running")}
+    runs = [RunFacts(first), RunFacts(second)]
+    assert [jobs["train"][0].phase for jobs, _ in job_states(runs)] == ["completed", "running"]
+    assert asked == [["1", "5", "11"]]
+    asked.clear()
+    monkeypatch.setattr(status_module, "_IDS_A_CALL", 2)
+    assert [jobs["train"][0].phase for jobs, _ in job_states(runs)] == ["completed", "running"]
+    assert asked == [["1", "5"], ["11"]]
+    slurm.down = True
+    assert [problem for _, problem in job_states(runs)] == ["controller down"] * 2

@@ -92,11 +92,11 @@ def test_a_benchmark_of_ones_own_is_prepared_and_known_from_then_on(
         assert capsys.readouterr().out == f"mine.yaml: {file}\n"
         assert command("prepare", "--list") == 0
         assert "own-sums" in capsys.readouterr().out
+        (here / "mine.yaml").write_text("data: items.jsonl\ngrader: maths\n")
+        assert command("prepare", "mine.yaml") == 2
+        assert "mine.yaml:2: grader" in capsys.readouterr().err
     finally:
         BENCHMARKS.pop("own-sums", None)
-    (here / "mine.yaml").write_text("data: items.jsonl\ngrader: maths\n")
-    assert command("prepare", "mine.yaml") == 2
-    assert "mine.yaml:2: grader" in capsys.readouterr().err
 
 
 FACTS = {"rows": {"train": 1234, "test": 5}, "columns": ["messages", "id"], "bytes": 2_500_000}

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
+from harness.benchmarks.registry import BENCHMARKS
 from harness.runs.files import write_json
 from harness.runs.metrics import TaskRecord, write_task
 from harness.runs.paths import RunPaths
@@ -172,3 +173,41 @@ def test_a_mistake_of_grade_is_one_message_and_nothing_is_written(
     out, err = capsys.readouterr()
     assert out == "" and words in err
     assert {path.name: path.read_bytes() for path in here.iterdir()} == before
+
+
+def arithmetic_answers(path: Path, numbers: range, twice: int = 0, foreign: int = 0) -> Path:
+    """Right answers to these items of a generated benchmark; some again, some to other items."""
+    items = BENCHMARKS["arithmetic"].generate()  # type: ignore[misc]
+    rows = [{"id": items[n]["id"], "response": f"\\boxed{{{items[n]['expected_answer']}}}"}
+            for n in numbers]  # fmt: skip
+    rows += rows[:twice]
+    rows += [{"id": f"other/{n}", "question": f"{n}?", "reference": n, "response": f"\\boxed{{{n}}}"}
+             for n in range(foreign)]  # fmt: skip
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+HALF = "note: 100 of the benchmark's 200 items are answered: 50.0 % of the whole"
+
+
+@pytest.mark.long
+def test_grade_counts_items_and_not_rows(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    first = arithmetic_answers(here / "a.jsonl", range(100))
+    second = arithmetic_answers(here / "b.jsonl", range(100))
+    assert command("grade", "arithmetic", str(first), str(second)) == 0
+    told = capsys.readouterr().err.splitlines()
+    assert HALF in told and "note: 2 answers for each of 100 items, one a file" in told
+    mixed = arithmetic_answers(here / "c.jsonl", range(100), twice=20, foreign=80)
+    assert command("grade", "arithmetic", str(mixed)) == 0
+    told = capsys.readouterr().err.splitlines()
+    assert HALF in told
+    assert any(line.startswith("note: 20 rows answer an item that another row") for line in told)
+    assert any(
+        line.startswith("note: 80 of 200 answers are of items that are not") for line in told
+    )
+    other = arithmetic_answers(here / "d.jsonl", range(100, 200))
+    assert command("grade", "arithmetic", str(first), str(other)) == 2
+    assert "Parts of one benchmark go into one file: cat" in capsys.readouterr().err
+    whole = arithmetic_answers(here / "e.jsonl", range(200))
+    assert command("grade", "arithmetic", str(whole)) == 0
+    assert "note:" not in capsys.readouterr().err

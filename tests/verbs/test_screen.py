@@ -222,6 +222,30 @@ def test_rows_are_shown_with_their_trained_part_marked_and_no_escape_reaches_the
     ]  # fmt: skip
 
 
+def test_nothing_that_a_dataset_holds_moves_the_terminal(capsys: Out) -> None:
+    bad = "\x1b]0;title\x07\x9b31m\r\u202e"
+    seen = SEEN.model_copy(
+        update={
+            "folder": bad, "columns": (bad,), "roles": {bad: {bad: 1}}, "turns": {bad: {2: 1}},
+            "shown": (ShownRow(number=1, spans=((bad, True),)),), "findings": (error(bad, bad),),
+        }
+    )  # fmt: skip
+    print_inspection(seen, False)
+    out = capsys.readouterr().out
+    assert all(char == "\n" or char.isprintable() for char in out)
+    assert out.count("␛]0;title␇\\u009b31m␍\\u202e") >= 7
+
+
+def test_nothing_in_a_tables_problems_and_notes_moves_the_terminal(capsys: Out) -> None:
+    bad = "\x1b[2J\x9b31m"
+    row = Row.of("r", "base", 0, {"gsm8k": {"pass@1": {"symbolic_correct": 0.0}}})
+    problem = Problem(bad, bad, "failed", bad, f"/{bad}", f"run {bad}")
+    print_table(Table((row,), (problem,), 0, (bad,)), [], False)
+    out = capsys.readouterr().out
+    assert all(char == "\n" or char.isprintable() for char in out)
+    assert "  run ␛[2J\\u009b31m ␛[2J" in out, "the run is named where there are several"
+
+
 def test_rows_for_programs_are_as_they_are(capsys: Out) -> None:
     print_inspection(SEEN, True)
     found = json.loads(capsys.readouterr().out)

@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from harness.errors import UserError, printable, reason
+from harness.errors import UserError, quoted, reason
 
 Key = tuple[str | int, ...]
 MAX_VALUES = 100_000
@@ -108,7 +108,7 @@ def dump(value: Any) -> str:
 
 def dotted(key: Key) -> str:
     """`train.max_steps`."""
-    return printable(".".join(str(part) for part in key))
+    return quoted(".".join(str(part) for part in key))
 
 
 class _Reading:

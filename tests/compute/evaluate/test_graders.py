@@ -1,4 +1,4 @@
-"""Our graders against the grades that NeMo-Skills 0.7.0 gave the same answers, item by item."""
+"""Our graders against the grades that NeMo-Skills (0b012df) gave the same answers, item by item."""
 
 from __future__ import annotations
 

@@ -1,13 +1,11 @@
 """Tasks of lm-evaluation-harness, asked and graded by its own program through our server.
 
-Results file: lm-eval 0.4.13, `<output_path>/<model>/results_<time>.json` with `results` by task
-(`<metric>,<filter>`), and `n-samples` with `original` and `effective` numbers of items.
+Results file: `<output_path>/<model>/results_<time>.json`; its format: benchmarks/other_tools.py.
 """
 
 from __future__ import annotations
 
 import json
-import math
 import os
 import shlex
 import sys
@@ -15,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from harness.benchmarks.other_tools import LM_EVAL, lm_eval_results
 from harness.compute.evaluate.evaluators.run_program import ProgramResult, run_program
 from harness.compute.serve.server import RunningServer
 from harness.config.backends import LmEvalSpec
@@ -25,12 +24,6 @@ from harness.runs.metrics import Metrics
 
 PREFIX = "lm-eval."
 NO_TOKENIZER = "lm_eval.api: completions needs the model's tokenizer: give lm_eval.tokenizer, or a model's folder"
-SHARES = frozenset(
-    ["acc", "acc_norm", "acc_bytes", "acc_mutual_info", "exact_match", "em", "f1", "mc1", "mc2",
-     "pass@1", "prompt_level_strict_acc", "prompt_level_loose_acc", "inst_level_strict_acc",
-     "inst_level_loose_acc", "mcc", "contains", "bypass"]
-)  # fmt: skip
-"""Metrics that lm-eval gives as 0..1 and our schema as percentages; others stay as they are."""
 
 
 def run_command(
@@ -96,9 +89,8 @@ def results_file(folder: Path) -> Path:
 def read_results(path: Path, task: str, max_items: int | None) -> tuple[Metrics, int]:
     """Metrics of a task (and of the subtasks of a group), and its number of items.
 
-    The filter `none` becomes the aggregation `pass@1`, another `pass@1[<filter>]`; `num_entries`
-    is added. Raises EvaluationError for results that are unreadable, lack the task, are not
-    finite, or were made of fewer items than the task has (and `max_items` allows).
+    Raises EvaluationError for results that are unreadable, lack the task, are not finite, or were
+    made of fewer items than the task has (and `max_items` allows).
     """
     try:
         data = read_json(path)
@@ -114,32 +106,12 @@ def read_results(path: Path, task: str, max_items: int | None) -> tuple[Metrics,
             raise EvaluationError(
                 f"{path}: {name}: {count['effective']} answers for {wanted} items"
             )
-    total = sum(count["effective"] for count in counts.values())
-    metrics: Metrics = {}
-    for name, values in results.items():
-        entries = counts[name]["effective"] if name in counts else total
-        mapped = _aggregations(values, f"{path}: {name}")
-        if mapped:
-            metrics[f"{PREFIX}{name}"] = {
-                k: {"num_entries": entries, **v} for k, v in mapped.items()
-            }
-    if f"{PREFIX}{task}" not in metrics:
+    found = lm_eval_results(data)
+    if found.odd:
+        raise EvaluationError(f"{path}: {found.odd[0]}")
+    if f"{LM_EVAL}.{task}" not in found.metrics:
         raise EvaluationError(f"{path}: {task} has no metric of its own")
-    return metrics, total
-
-
-def _aggregations(values: dict[str, Any], where: str) -> dict[str, dict[str, Any]]:
-    found: dict[str, dict[str, Any]] = {}
-    for key, value in values.items():
-        metric, comma, chosen = key.partition(",")
-        if not comma or not isinstance(value, int | float) or isinstance(value, bool):
-            continue  # alias, sample_len; a standard error that lm-eval gives as "N/A"
-        if not math.isfinite(value):
-            raise EvaluationError(f"{where}: {key} is {value}")
-        aggregation = "pass@1" if chosen == "none" else f"pass@1[{chosen}]"
-        share = metric.removesuffix("_stderr") in SHARES
-        found.setdefault(aggregation, {})[metric] = value * 100 if share else value
-    return found
+    return found.metrics, sum(count["effective"] for count in counts.values())
 
 
 def evaluate(

@@ -2,7 +2,8 @@
 
 `ns` reports success by files, not by its exit code, which is 0 even when its inner commands
 failed: an output file counts with its `.done` beside it, and the metrics with as many entries as
-there are items. Commands and layout: NeMo-Skills 0.7.0 (pipeline/eval.py, summarize_results.py).
+there are items. Commands and layout: NeMo-Skills 0.7.0, commit
+0b012df (pipeline/eval.py, summarize_results.py).
 """
 
 from __future__ import annotations

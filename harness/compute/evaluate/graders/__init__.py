@@ -1,4 +1,8 @@
-"""Graders of our own for the common benchmarks; they follow NeMo-Skills 0.7.0 item by item.
+"""Graders of our own for the common benchmarks; they follow NeMo-Skills item by item.
+
+"NeMo-Skills" is its commit 0b012df of November 2025, here and in every file that names it as a source.
+Its version is 0.7.0, and so is that of a snapshot of October (8b18f39) which grades `Answer: d` and
+`The final answer is A` otherwise (multiple choice). EvalPlus is pinned by both to c91370f.
 
 Which kinds there are, and what each needs, is a row of config/graders.py.
 

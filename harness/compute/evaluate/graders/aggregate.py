@@ -1,6 +1,6 @@
 """Grades of all rows -> the metrics of NeMo-Skills' metrics.json, number for number.
 
-Pure. Source of every rule: NeMo-Skills 0.7.0 `evaluation/metrics/base.py`, `math_metrics.py`,
+Pure. Source of every rule: NeMo-Skills (0b012df) `evaluation/metrics/base.py`, `math_metrics.py`,
 `code_metrics.py`, `if_metrics.py` and `compute_metrics.py`. Percentages are floats that are not
 rounded; `avg_tokens` (tokens) and `gen_seconds` (seconds) are cut to integers; `*_statistics` are
 on the scale of the score itself (0..1 for correctness).

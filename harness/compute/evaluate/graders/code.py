@@ -1,6 +1,6 @@
 """Grading of programs (human-eval, mbpp) by the tests of HumanEval+ and MBPP+.
 
-Source of the rules: NeMo-Skills 0.7.0 `evaluation/evaluator/code.py` (`preprocess_code`,
+Source of the rules: NeMo-Skills (0b012df) `evaluation/evaluator/code.py` (`preprocess_code`,
 `eval_evalplus`); the tests are EvalPlus', run in a sandbox.
 """
 

@@ -1,7 +1,7 @@
 """The helper process of the code grader, inside the sandbox: `python -m` this module.
 
 It runs a program against a task's tests as EvalPlus at c91370f does, the commit that NeMo-Skills
-0.7.0 pins. EvalPlus 0.3.1 gives the guards, the task lists and the oracle, but its own loop grades
+(0b012df) pins. EvalPlus 0.3.1 gives the guards, the task lists and the oracle, but its own loop grades
 differently: it fails every solution of HumanEval/32 (its oracle forgets to count the tests),
 knows two more oracles (Mbpp/558, Mbpp/581), and asks for the reference's type where numbers are
 compared within a tolerance.

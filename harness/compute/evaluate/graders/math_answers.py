@@ -1,6 +1,6 @@
 r"""Grading of answers to mathematical problems (gsm8k): the last `\boxed{…}` against the expected.
 
-Source of the rules: NeMo-Skills 0.7.0 `evaluation/evaluator/math.py` and `math_grader.py`.
+Source of the rules: NeMo-Skills (0b012df) `evaluation/evaluator/math.py` and `math_grader.py`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 r"""Grading of multiple choice (mmlu): find the letter.
 
-Source of the rules: NeMo-Skills 0.7.0 `evaluation/evaluator/mcq.py` with its default `relaxed`.
+Source of the rules: NeMo-Skills (0b012df) `evaluation/evaluator/mcq.py` with its default `relaxed`.
 """
 
 from __future__ import annotations

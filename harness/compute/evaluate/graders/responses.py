@@ -1,6 +1,6 @@
 """What every grader does with a response before it looks for an answer.
 
-The rules are those of NeMo-Skills 0.7.0 and of the client library through which it asks, so that
+The rules are those of NeMo-Skills (0b012df) and of the client library through which it asks, so that
 our grades compare with its grades item by item.
 """
 

@@ -1,4 +1,4 @@
-"""Metrics that every benchmark has: entries, tokens, seconds. As NeMo-Skills 0.7.0 counts them."""
+"""Metrics that every benchmark has: entries, tokens, seconds. As NeMo-Skills (0b012df) counts them."""
 
 from __future__ import annotations
 

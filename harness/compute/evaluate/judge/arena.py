@@ -1,7 +1,7 @@
 """arena-hard: an answer against the baseline's, in both orders; score with a 95 % interval.
 
 Prompts: arena-hard-auto (`utils/judge_utils.py`, `config/arena-hard-*.yaml`). Verdicts and score:
-NeMo-Skills 0.7.0 (`metrics/arena_metrics.py`, `evaluator/arena.py`), to which the numbers compare.
+NeMo-Skills 0b012df (`metrics/arena_metrics.py`, `evaluator/arena.py`), to which the numbers compare.
 arena-hard-auto's own table of v2 differs: it reads the last verdict, leaves out items with an
 unreadable one, gives a 90 % interval, and by default controls for style.
 """

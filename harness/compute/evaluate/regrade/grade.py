@@ -7,6 +7,7 @@ Rows are read, graded and written a chunk at a time.
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -66,6 +67,7 @@ class Grading:
         notes = known.notes(sum(map(len, files)))
         if len(files) > 1:
             _require_same_items(files, found)
+            notes.append(f"{len(files)} answers for each of {len(found[0]):,} items, one a file")
         elif repeated := len(found[0]) - len(set(found[0])):
             notes.append(
                 f"{repeated} rows answer an item that another row answers, too; each counts as an "
@@ -83,7 +85,7 @@ class Grading:
         """Which item each row answers; fails here rather than after minutes of grading."""
         names = []
         for where, row in file.rows():
-            names.append(str(known.item(row, where)["id"]))
+            names.append(known.name(row, where))
             file.errors += response_of(row, where) is None
         return names
 
@@ -143,12 +145,14 @@ class Grading:
 def _require_same_items(files: Sequence[SavedAnswers], found: Sequence[Sequence[str]]) -> None:
     for file, names in zip(files, found, strict=True):
         if len(set(names)) != len(names):
-            twice = next(name for name in names if names.count(name) > 1)
+            twice = Counter(names).most_common(1)[0][0].partition("\n")[0]
             raise UserError.at(file.path, f"{twice} is answered twice")
         if list(names) != list(found[0]):
+            both = set(names) & set(found[0])
+            parts = "" if both else "\nParts of one benchmark go into one file: cat them together"
             raise UserError(
                 f"{file.path} does not answer the same items, in the same order, as "
-                f"{files[0].path}: repeats of a benchmark are expected"
+                f"{files[0].path}: repeats of a benchmark are expected{parts}"
             )
 
 

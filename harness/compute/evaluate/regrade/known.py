@@ -30,7 +30,9 @@ class Known:
         """Raises UserError when a code benchmark's tests are not prepared."""
         self._benchmark = benchmark
         self._by_question_first = GRADERS[benchmark.grader].by_question
-        self._from_rows: set[str] = set()
+        self._from_rows: dict[str, str] = {}
+        """Place of a row -> the item of its own that it answers."""
+        self._answered: set[int] = set()
         self._items: Sequence[Item] = ()
         if is_prepared(benchmarks_dir, benchmark.name):
             self._items = open_items(benchmarks_dir, benchmark.name)
@@ -49,17 +51,26 @@ class Known:
             self._by_question.setdefault(_key(item["question"]), index)
 
     def notes(self, rows: int) -> list[str]:
-        """What a reader of the metrics should know, once every row was looked up."""
-        notes = []
+        """What a reader of the metrics should know, once all `rows` rows were looked up.
+
+        Items count, not rows: an item answered twice is one, and one that is not the benchmark's is
+        none of the whole.
+        """
+        notes, whole = [], self._benchmark.items
         if self._from_rows:
             notes.append(
                 f"{len(self._from_rows):,} of {rows:,} answers are of items that are not in the "
                 "prepared data: graded by their own reference"
             )
-        if rows < self._benchmark.items:
+        if self._items and len(self._answered) < whole:
+            share = 100 * len(self._answered) / whole
             notes.append(
-                f"{rows:,} answers; the whole benchmark has {self._benchmark.items:,} items"
+                f"{len(self._answered):,} of the benchmark's {whole:,} items are answered: "
+                f"{share:.1f} % of the whole"
             )
+        different = len(set(self._from_rows.values()))
+        if not self._items and different != whole:
+            notes.append(f"{different:,} different items; the whole benchmark has {whole:,}")
         return notes
 
     def item(self, row: Row, where: str) -> Item:
@@ -69,12 +80,20 @@ class Known:
         )
         index = self._find(row, question, where)
         if index is not None:
+            self._answered.add(index)
             return self._items[index]
         if self._benchmark.runs_code:
             name = row.get("id", row.get("task_id"))
             raise UserError.at(where, f"{name!r} is no task of {self._benchmark.name}")
-        self._from_rows.add(where)
-        return self._own_item(row, question or "", where)
+        item = self._own_item(row, question or "", where)
+        self._from_rows[where] = f"{item['id']}\n{' '.join((question or '').split())}"
+        return item
+
+    def name(self, row: Row, where: str) -> str:
+        """What tells the item that a row answers from all others: two items may have one id, where
+        one is another split's. Raises UserError."""
+        item = self.item(row, where)
+        return self._from_rows.get(where, str(item["id"]))
 
     def _find(self, row: Row, question: str | None, where: str) -> int | None:
         by_question = self._by_question.get(_key(question)) if question else None

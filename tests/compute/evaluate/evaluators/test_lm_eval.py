@@ -91,7 +91,7 @@ def test_shares_become_percentages_and_other_scores_stay(tmp_path: Path) -> None
     [
         ({"n-samples": {"t": {"original": 10, "effective": 9}}}, "9 answers for 10 items"),
         ({"results": {"other": {}}}, "no t in it; it has other"),
-        ({"results": {"t": {"acc,none": float("nan")}}}, "is nan"),
+        ({"results": {"t": {"acc,none": float("nan")}}}, "t/acc,none: nan is not a finite number"),
         ({"results": {"t": {"alias": "t"}}}, "no metric of its own"),
         ({"n-samples": None}, "no lm-eval results|NoneType"),
     ],

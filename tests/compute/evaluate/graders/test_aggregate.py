@@ -1,4 +1,4 @@
-"""Aggregation as in NeMo-Skills 0.7.0; the expected numbers of the random case are its own."""
+"""Aggregation as in NeMo-Skills (0b012df); the expected numbers of the random case are its own."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ def judged(*pairs: tuple[str, str]) -> list[dict[str, Any]]:
 
 
 def test_verdicts_of_nemo_skills_own_test_give_its_recorded_metrics() -> None:
-    """NeMo-Skills 0.7.0, tests/data/eval_outputs: its ten pairs, and its metrics.json."""
+    """NeMo-Skills (0b012df), tests/data/eval_outputs: its ten pairs, and its metrics.json."""
     rows = judged(
         ("A>>B", "B>A"), ("A>>B", "B>>A"), ("B>>A", "A>>B"), ("", "A<B"), ("B>>A", "A<<B"),
         ("B>>A", "A>>B"), ("B>>A", "A>>B"), ("B>>A", "A>>B"), ("B>>A", "A>>B"), ("B>>A", "A>B"),

@@ -63,7 +63,7 @@ def test_an_item_is_found_by_any_of_its_names_and_by_its_question(
 ) -> None:
     assert number(known, **row) == "sums/2"
     assert known.item(row, PLACE)["expected_answer"] == 4
-    assert known.notes(3) == []
+    assert known.notes(1) == ["1 of the benchmark's 3 items are answered: 33.3 % of the whole"]
 
 
 def test_an_id_and_a_question_of_two_items_are_told_and_not_chosen_between(known: Known) -> None:
@@ -97,7 +97,8 @@ def test_what_is_not_prepared_is_graded_by_the_rows_own_reference_and_that_is_no
     assert known.item(row, PLACE)["expected_answer"] == answer
     assert known.notes(4) == [
         "1 of 4 answers are of items that are not in the prepared data: graded by their own "
-        "reference"
+        "reference",
+        "0 of the benchmark's 3 items are answered: 0.0 % of the whole",
     ]
 
 
@@ -128,9 +129,22 @@ def test_an_unknown_item_without_a_reference_is_told_with_the_cure(
     )
 
 
-def test_fewer_answers_than_items_are_noted(known: Known) -> None:
-    assert known.notes(2) == ["2 answers; the whole benchmark has 3 items"]
-    assert known.notes(3) == []
+def test_items_count_and_not_rows(known: Known) -> None:
+    half = ["2 of the benchmark's 3 items are answered: 66.7 % of the whole"]
+    for where in ("a.jsonl:1", "b.jsonl:1"):  # two files, of the same half
+        for number in (1, 2):
+            known.item({"id": f"sums/{number}"}, f"{where}{number}")
+    assert known.notes(4) == half
+    foreign = {"id": "sums/3", "question": "Of another split?", "reference": 1}
+    assert known.name(foreign, PLACE) != known.name({"id": "sums/3"}, "a.jsonl:9")
+    assert len(known.notes(6)) == 1, "all three are answered; one answer is of another split"
+
+
+def test_where_nothing_is_prepared_different_items_are_counted(tmp_path: Path) -> None:
+    known = Known(BENCHMARKS["gsm8k"], tmp_path / "none")
+    for line, text in enumerate(("one?", "one ?", "one?", "two?"), 1):
+        known.item({"question": text, "reference": 1}, f"a.jsonl:{line}")
+    assert known.notes(4)[1:] == ["3 different items; the whole benchmark has 1,319"]
 
 
 def test_letters_are_matched_by_question_first_for_numbers_differ_between_files(
