@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import re
-
 from pydantic import Field, field_validator, model_validator
 
 from harness.config.base import Frozen
+from harness.config.endpoint import Body, api_root
 from harness.config.server import ServerSpec
-from harness.config.site import Line, Scalar, VariableName
+from harness.config.site import Line, VariableName
 
 OPENAI = "https://api.openai.com/v1"
-_URL = re.compile(r"^https?://[^\s/@?#]+(/[^\s@?#]*)?$")
-_OURS = ("model", "messages", "temperature", "max_tokens", "n", "stream")
 
 
 class ServedJudge(Frozen):
@@ -48,23 +45,14 @@ class JudgeSpec(Frozen):
     max_invalid_share: float = Field(default=0.1, ge=0, le=1)
     """With a larger share of calls without a readable verdict (or none readable at all) the cell is
     invalid."""
-    body: dict[str, Scalar] = {}
-    """Further fields of each request, e.g. `max_completion_tokens: 4096` (then no max_tokens)."""
+    body: Body = {}
+    """Further fields of each request, e.g. `max_completion_tokens: 4096` (then no max_tokens); null
+    leaves one of ours out."""
 
     @field_validator("base_url")
     @classmethod
     def _plain_url(cls, url: str) -> str:
-        if not _URL.match(url):
-            raise ValueError("http://host/v1 or https://host/v1 is expected, without a key in it")
-        return url.rstrip("/")
-
-    @field_validator("body")
-    @classmethod
-    def _not_ours(cls, body: dict[str, Scalar]) -> dict[str, Scalar]:
-        for name in body:
-            if name in _OURS:
-                raise ValueError(f"{name} is set by the harness and cannot be given here")
-        return body
+        return api_root(url)
 
     @model_validator(mode="after")
     def _one_judge(self) -> JudgeSpec:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from harness.config.endpoint import api_root
 from harness.config.engines import shown_names
 from harness.errors import UserError
 from harness.verbs.common import approve, follow_run, load_site, local_model, say
@@ -83,11 +84,12 @@ def evaluate(
 def _external(address: Text, name: str, key: Text) -> dict[str, Any] | None:
     if address is None:
         return None
-    if not re.match(r"^https?://[^/@]+(/.*)?$", address):
-        raise UserError(f"--server-address {address}: http://host:port/v1 is expected")
-    address = address.rstrip("/")
+    try:
+        root = api_root(address)
+    except ValueError:
+        raise UserError(f"--server-address {address}: http://host:port/v1 is expected") from None
     return {
-        "address": address if address.endswith("/v1") else f"{address}/v1",
+        "address": root if root.endswith("/v1") else f"{root}/v1",
         "model": name,
         "api_key_env": key,
     }
