@@ -61,7 +61,7 @@ def versions() -> dict[str, str]:
     return {
         "harness": harness.__version__,
         "python": ".".join(map(str, sys.version_info[:3])),
-        "openai": metadata.version("openai"),
+        "aiohttp": metadata.version("aiohttp"),
     }
 
 
