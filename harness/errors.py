@@ -99,3 +99,12 @@ def nearest(word: str, known: Iterable[str]) -> str:
     """`; did you mean 'x'?` for the closest known words, or an empty string."""
     matches = get_close_matches(word, list(known), n=2, cutoff=0.6)
     return f"; did you mean {' or '.join(repr(m) for m in matches)}?" if matches else ""
+
+
+def first_line(error: BaseException) -> str:
+    """What a table can hold of an error: its first line; of one without words, its kind."""
+    lines = str(error).strip().splitlines()
+    text = lines[0] if lines else ""
+    if isinstance(error, HarnessError) and text:
+        return text
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -70,6 +70,31 @@ def record_missing(cell: CellPaths, reason: str, log: str) -> None:
     write_task(cell, TaskRecord(state="missing", reason=reason, log=log, started=now, ended=now))
 
 
+def record_failed(cell: CellPaths, reason: str, log: str) -> None:
+    """Write down why a task gave up a cell that it knows by its place alone.
+
+    A cell that has a result keeps it, and what an earlier job knew of its answers stays known.
+    """
+    if has_result(cell):
+        return
+    now = utc_now()
+    try:
+        known = read_task(cell)
+    except ResultError:
+        known = None
+    told = {"state": "failed", "reason": reason, "log": log, "ended": now}
+    write_task(cell, (known or TaskRecord(state="failed", started=now)).model_copy(update=told))
+
+
+def has_result(cell: CellPaths) -> bool:
+    """Whether a cell says ok and has metrics. False where its record cannot be read."""
+    try:
+        known = read_task(cell)
+    except ResultError:
+        return False
+    return known is not None and known.state == "ok" and cell.metrics.is_file()
+
+
 def read_metrics(path: Path) -> Metrics:
     """A metrics file, checked against the schema.
 

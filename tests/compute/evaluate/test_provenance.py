@@ -98,7 +98,7 @@ def test_a_result_carries_its_origin(work: CellWork, tmp_path: Path) -> None:
     assert facts["sampling"]["seed"] == 0 and "1000003" in facts["seed_rule"]
     assert len(facts["prompts_sha256"]) == 64
     assert facts["template_sha256"] == "t"
-    assert {"harness", "python", "openai", "math-verify"} <= facts["versions"].keys()
+    assert {"harness", "python", "aiohttp", "math-verify"} <= facts["versions"].keys()
     gpus = facts["gpu_seconds"]["gpus"]
     assert facts["gpu_seconds"]["idle"] == 60.0 * gpus
 

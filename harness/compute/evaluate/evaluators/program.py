@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from harness.benchmarks.registry import Benchmark
@@ -61,7 +60,7 @@ class ProgramEvaluator:
             "repeats": self.repeats,
         }
 
-    def has_answers(self) -> bool:
+    def has_answers(self, settled: bool | None = None) -> bool:
         """See `Evaluator.has_answers`; `ns` itself goes on where it was, with a server."""
         return False
 
