@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -50,3 +51,10 @@ def own_module(module: str, *arguments: str, isolated: bool = False) -> list[str
     root = str(Path(harness.__file__).resolve().parents[1])
     flags = ["-I"] if isolated else []
     return [sys.executable, *flags, "-c", code, root, *arguments]
+
+
+def importable() -> dict[str, str]:
+    """This process's environment, with this package importable from any working directory."""
+    root = str(Path(harness.__file__).resolve().parents[1])
+    path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
+    return {**os.environ, "PYTHONPATH": path}

@@ -19,8 +19,9 @@ from types import ModuleType
 from typing import Any
 
 from harness.compute.evaluate.graders.responses import strip_reasoning
-from harness.compute.evaluate.graders.workers import Command, Failure, Helpers, importable
+from harness.compute.evaluate.graders.workers import Command, Failure, Helpers
 from harness.errors import EvaluationError
+from harness.processes.shell import importable
 
 _CHECKERS = "lm_eval.tasks.ifeval"
 _GRADED = ("prompt", "instruction_id_list", "kwargs")

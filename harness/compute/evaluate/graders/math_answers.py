@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from harness.compute.evaluate.graders.responses import last_boxed, strip_reasoning
-from harness.compute.evaluate.graders.workers import Command, Helpers, importable
+from harness.compute.evaluate.graders.workers import Command, Helpers
+from harness.processes.shell import importable
 
 _WORKER = "harness.compute.evaluate.graders.math_worker"
 _ITEM_LIMIT_S = 60.0

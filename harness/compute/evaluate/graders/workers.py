@@ -20,7 +20,6 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from harness.errors import EvaluationError
@@ -248,15 +247,6 @@ def _kill_all(helpers: deque[_Helper]) -> None:
         helpers.popleft().kill()
 
 
-def importable() -> dict[str, str]:
-    """This process's environment, with this package importable from any working directory."""
-    import harness
-
-    root = str(Path(harness.__file__).resolve().parents[1])
-    path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
-    return {**os.environ, "PYTHONPATH": path}
-
-
 def run_tasks(
     command: Command,
     tasks: Sequence[Mapping[str, Any]],
@@ -284,16 +274,23 @@ def serve(
     answer: Callable[[dict[str, Any]], Any],
     source: int = 0,
     sink: int = 1,
+    before: Callable[[], None] | None = None,
     retire: Callable[[], bool] | None = None,
 ) -> None:
     """The helper's side: read tasks from file descriptor `source`, write answers to `sink`.
 
-    Where `retire()` is true after a task, the parent replaces this process before the next one.
+    `before()` is called before each task is read. Where `retire()` is true after a task, the parent
+    replaces this process before the next one.
     """
     with os.fdopen(source, "rb") as lines, os.fdopen(sink, "wb", buffering=0) as out:
         out.write(b'{"ready": true}\n')
-        for line in lines:
-            request = json.loads(line)
-            reply = {"number": request["number"], "answer": answer(request["task"])}
+        while True:
+            if before is not None:
+                before()
+            request = json.loads(lines.readline() or "null")
+            if request is None:
+                return
+            reply = {"number": request["number"], "answer": answer(request.pop("task"))}
             reply["retires"] = retire is not None and retire()
             out.write(json.dumps(reply).encode() + b"\n")
+            del request, reply
