@@ -32,3 +32,11 @@ def test_an_unreadable_file_is_an_error_and_not_empty(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text("{")
     with pytest.raises(ResultError, match=r"a\.json"):
         read_json(tmp_path / "a.json")
+
+
+def test_half_a_surrogate_pair_in_a_value_is_kept_escaped(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    value = {"reason": "half \ud83d pair", "\udc00": "whole \U0001f642"}
+    write_json(path, value)
+    assert read_json(path) == value
+    assert "\U0001f642" in path.read_text(encoding="utf-8")

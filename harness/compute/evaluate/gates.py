@@ -51,7 +51,7 @@ class Tally:
         self.answers += 1
         if "error" in row:
             self.errors += 1
-            self.first_error = self.first_error or str(row["error"])
+            self.first_error = self.first_error or _printable(row["error"])
         else:
             self._add_ending(row)
         text = (row.get("generation") or "", next((row[n] for n in REASONING if row.get(n)), ""))
@@ -64,7 +64,7 @@ class Tally:
         self.truncated += how == "cut"
         if how == "aborted":
             self.aborted += 1
-            self.endings.add(str(row["finish_reason"]))
+            self.endings.add(_printable(row["finish_reason"]))
         self.lowered += "max_tokens_lowered_to" in row
         texts = row.get("generations") or [row.get("generation") or ""]
         blank = [not text.strip() for text in texts]
@@ -79,6 +79,11 @@ class Tally:
         """For task.json: how many answers there are of each kind that is told apart."""
         names = ("answers", "errors", "aborted", "truncated", "empty", "thought", "lowered")
         return {name: getattr(self, name) for name in names}
+
+
+def _printable(value: Any) -> str:
+    """Of another program's row, perhaps: half a surrogate pair can be neither printed nor saved."""
+    return str(value).encode("utf-8", "replace").decode()
 
 
 def tally(rows: Iterable[Row]) -> Tally:
