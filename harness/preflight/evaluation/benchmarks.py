@@ -39,6 +39,15 @@ def check_evaluation(evaluation: EvaluationSpec, site: Site) -> list[Finding]:
                 "sysctl user.max_user_namespaces",
             )
         )
+    foreign = [r.name for r in runs if r.benchmark.backend != "builtin"]
+    if foreign and evaluation.body:
+        findings.append(
+            warning(
+                "evaluation.body",
+                f"is not sent for {', '.join(foreign)}: those programs make their own requests",
+                "evaluation.lm_eval.options and evaluation.nemo_skills.overrides are for them",
+            )
+        )
     if evaluation.max_items:
         findings.append(
             note(

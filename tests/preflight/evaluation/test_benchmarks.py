@@ -95,3 +95,10 @@ def test_user_namespaces_or_bubblewrap_are_a_sandbox(tmp_path: Path, bare: Path)
     program.write_text("#!/bin/sh\n")
     program.chmod(0o755)
     assert sandbox_warnings(tmp_path, "human-eval") == []
+
+
+def test_a_body_that_another_program_does_not_send_is_told(tmp_path: Path) -> None:
+    (told,) = found(tmp_path, "arithmetic", "lm-eval.arc_easy", body={"top_k": 20})
+    assert (told.level, told.place) == ("warning", "evaluation.body")
+    assert told.message.startswith("is not sent for lm-eval.arc_easy: ")
+    assert found(tmp_path, "arithmetic", body={"top_k": 20}) == []
