@@ -144,3 +144,12 @@ def reason(error: Exception) -> str:
         return f"it is not UTF-8 text (byte {error.start + 1})"
     told = error.strerror if isinstance(error, OSError) else None
     return told or str(error)
+
+
+def first_line(error: BaseException) -> str:
+    """What a table can hold of an error: its first line; of one without words, its kind."""
+    lines = str(error).strip().splitlines()
+    text = lines[0] if lines else ""
+    if isinstance(error, HarnessError) and text:
+        return text
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

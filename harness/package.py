@@ -28,7 +28,7 @@ SHIPPED = _INSIDE if _INSIDE.is_dir() else ROOT
 _MODULES = {
     "train": ("torch", "transformers", "trl", "accelerate", "datasets", "peft", "tokenizers",
               "safetensors", "huggingface_hub"),
-    "eval": ("openai", "numpy", "math_verify", "latex2sympy2_extended", "lm_eval", "langdetect",
+    "eval": ("aiohttp", "numpy", "math_verify", "latex2sympy2_extended", "lm_eval", "langdetect",
              "nltk", "immutabledict"),
     "code": ("evalplus",),
     "report": ("matplotlib",),

@@ -216,7 +216,9 @@ def test_help_has_an_example_for_every_verb(user: User) -> None:
 
 
 def test_the_login_half_imports_nothing_heavy() -> None:
-    heavy = "torch transformers datasets pandas matplotlib trl accelerate vllm sglang openai"
+    heavy = (
+        "torch transformers datasets pandas matplotlib trl accelerate vllm sglang openai aiohttp"
+    )
     code = (
         "import sys, pkgutil, importlib, harness\n"
         "for m in pkgutil.walk_packages(harness.__path__, 'harness.'):\n"

@@ -153,7 +153,7 @@ def test_a_grader_is_two_files(copy: Copy) -> None:
 
 
 def test_an_engine_is_two_files(copy: Copy) -> None:
-    pytest.importorskip("openai", reason="needs the extra `eval`")
+    pytest.importorskip("aiohttp", reason="needs the extra `eval`")
     pytest.importorskip("math_verify", reason="needs the extra `eval`")
     copy.insert(
         "harness/config/engines.py", '        EngineKind(\n            name="sglang"', ENGINE_ROW

@@ -8,6 +8,7 @@ from pydantic import Field, field_validator
 
 from harness.config.backends import LmEvalSpec, NemoSkillsSpec
 from harness.config.base import Frozen, Minutes, TimeLimit, Word
+from harness.config.endpoint import Body, token_limit
 from harness.config.gates import GatesSpec
 from harness.config.judge import JudgeSpec
 from harness.config.server import ServerSpec
@@ -51,6 +52,9 @@ class EvaluationSpec(Frozen):
     request_timeout_minutes: Minutes = 30
     """One answer must come in this time."""
     sampling: Sampling = Sampling()
+    body: Body = {}
+    """Further fields of each request, e.g. `chat_template_kwargs: {enable_thinking: false}`. null
+    leaves one of ours out: `{max_tokens: null, max_completion_tokens: 512}`."""
     gates: GatesSpec = GatesSpec()
     server: ServerSpec = ServerSpec()
     judge: JudgeSpec | None = None
@@ -74,3 +78,8 @@ class EvaluationSpec(Frozen):
         if twice:
             raise ValueError(f"named twice: {', '.join(twice)}")
         return benchmarks
+
+    @property
+    def answer_tokens(self) -> int | None:
+        """Tokens of an answer at most; None: requests leave it to the server."""
+        return token_limit(self.sampling.max_tokens, self.body)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from pydantic import Field, field_validator, model_validator
 
-from harness.config.base import FieldError, Frozen, Location, Minutes, Scalar, Word
-from harness.config.endpoint import api_root
+from harness.config.base import FieldError, Frozen, Location, Minutes, Word
+from harness.config.endpoint import Body, api_root
 from harness.config.server import ServerSpec
 from harness.config.site import VariableName
 
 OPENAI = "https://api.openai.com/v1"
-_OURS = ("model", "messages", "temperature", "max_tokens", "n", "stream")
 
 
 class ServedJudge(Frozen):
@@ -46,21 +45,14 @@ class JudgeSpec(Frozen):
     max_invalid_share: float = Field(default=0.1, ge=0, le=1)
     """With a larger share of calls without a readable verdict (or none readable at all) the cell is
     invalid."""
-    body: dict[str, Scalar] = {}
-    """Further fields of each request, e.g. `max_completion_tokens: 4096` (then no max_tokens)."""
+    body: Body = {}
+    """Further fields of each request, e.g. `max_completion_tokens: 4096` (then no max_tokens); null
+    leaves one of ours out."""
 
     @field_validator("base_url")
     @classmethod
     def _plain_url(cls, url: str) -> str:
         return api_root(url)
-
-    @field_validator("body")
-    @classmethod
-    def _not_ours(cls, body: dict[str, Scalar]) -> dict[str, Scalar]:
-        for name in body:
-            if name in _OURS:
-                raise FieldError(name, f"{name} is set by the harness and cannot be given here")
-        return body
 
     @model_validator(mode="after")
     def _one_judge(self) -> JudgeSpec:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -57,3 +58,9 @@ def own_module(module: str, *arguments: str, isolated: bool = False) -> list[str
     flags = ["-I"] if isolated else []
     code = _RUN_MAIN.format(module=module)
     return [sys.executable, *flags, "-c", code, str(ROOT), *arguments]
+
+
+def importable() -> dict[str, str]:
+    """This process's environment, with this package importable from any working directory."""
+    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    return {**os.environ, "PYTHONPATH": path}

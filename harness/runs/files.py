@@ -53,8 +53,12 @@ def open_atomic(path: Path) -> Iterator[IO[bytes]]:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write a JSON file atomically; NaN and infinities are refused (ValueError)."""
-    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    """Write a JSON file atomically; NaN and infinities are refused (ValueError).
+
+    Half a surrogate pair, which UTF-8 cannot hold, stays escaped.
+    """
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    write_text(path, text.encode("utf-8", "backslashreplace").decode())
 
 
 def read_json(path: Path | str, make: Callable[[list[tuple[str, Any]]], Any] | None = None) -> Any:

@@ -108,6 +108,31 @@ def write_metrics(cell: CellPaths, metrics: Metrics) -> str:
     return hashlib.sha256(cell.metrics.read_bytes()).hexdigest()
 
 
+def record_failed(cell: CellPaths, reason: str, log: str) -> None:
+    """Write down why a task gave up a cell that it knows by its place alone.
+
+    A cell that has a result keeps it, and what an earlier job knew of its answers stays known.
+    """
+    if has_result(cell):
+        return
+    now = utc_now()
+    try:
+        known = read_task(cell)
+    except ResultError:
+        known = None
+    told = {"state": "failed", "reason": reason, "log": log, "ended": now}
+    write_task(cell, (known or TaskRecord(state="failed", started=now)).model_copy(update=told))
+
+
+def has_result(cell: CellPaths) -> bool:
+    """Whether a cell says ok and has metrics. False where its record cannot be read."""
+    try:
+        known = read_task(cell)
+    except ResultError:
+        return False
+    return known is not None and known.state == "ok" and cell.metrics.is_file()
+
+
 def read_metrics(path: Path) -> Metrics:
     """A metrics file, checked against the schema.
 

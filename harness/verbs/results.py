@@ -124,8 +124,9 @@ def grade(
     if output is not None and len(answers) > 1:
         raise UserError("--output names one file: several get ANSWERS.graded.jsonl each")
     outputs = [output] if output else [graded_path(path) for path in answers]
-    if twice := {p for p in answers if answers.count(p) > 1}:
-        raise UserError(f"{twice.pop()}: given twice")
+    whole = [path.resolve() for path in answers]
+    if twice := [p for p, file in zip(answers, whole, strict=True) if whole.count(file) > 1]:
+        raise UserError(f"{twice[-1]}: given twice")
     if output is not None and output.resolve() == answers[0].resolve():
         raise UserError.at(output, "would overwrite the answers: name another file")
     try:

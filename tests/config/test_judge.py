@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,7 @@ def test_no_key_and_no_temperature_are_null_and_not_unset() -> None:
         (HERE + "/", HERE),
         ("https://h", "https://h"),
         ("http://[::1]:8000/v1", "http://[::1]:8000/v1"),
+        (HERE + "/chat/completions", HERE),
         ("https://h/a/b//", "https://h/a/b"),
     ],
 )
@@ -58,7 +60,7 @@ def test_the_published_address_with_a_slash_is_still_the_published_one() -> None
     "url",
     ["", "node:8000/v1", "ftp://h/v1", "http://", "http:///v1", "http://user:key@h/v1",
      "http://h/v1?api-key=k", "http://h/v1#k", "http://h /v1", "http://h/a b", " http://h/v1",
-     "http://h/v1\nx"],
+     "http://h/v1\nx", "http://h:99999/v1", "http://[::1/v1"],
 )  # fmt: skip
 def test_no_key_hides_in_an_address(url: str, tmp_path: Path) -> None:
     told = refused(tmp_path, base_url=url, model="m")
@@ -91,8 +93,10 @@ def test_the_body_holds_nothing_that_the_harness_sets(field: str, tmp_path: Path
 def test_further_fields_of_a_request_keep_their_kind() -> None:
     body = {"max_completion_tokens": 4096, "reasoning_effort": "low", "store": False, "x": 0.5}
     assert JudgeSpec.model_validate({"body": body}).body == body
+    nested = {"metadata": {"nested": [1, None]}, "temperature": None}
+    assert JudgeSpec.model_validate({"body": nested}).body == nested
     with pytest.raises(ValidationError):
-        JudgeSpec.model_validate({"body": {"metadata": {"nested": 1}}})
+        JudgeSpec.model_validate({"body": {"metadata": {"day": date(2026, 1, 1)}}})
 
 
 @pytest.mark.parametrize(

@@ -43,3 +43,11 @@ def test_only_a_mapping_is_an_object(tmp_path: Path) -> None:
             read_object(file)
     file.write_text('{"a": 1}')
     assert read_object(file) == {"a": 1}
+
+
+def test_half_a_surrogate_pair_in_a_value_is_kept_escaped(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    value = {"reason": "half \ud83d pair", "\udc00": "whole \U0001f642"}
+    write_json(path, value)
+    assert read_json(path) == value
+    assert "\U0001f642" in path.read_text(encoding="utf-8")

@@ -199,7 +199,7 @@ def kill_task_of(run: Path, task: Path) -> None:
 @pytest.mark.timeout(1800)
 def test_here_a_killed_task_is_retried_and_what_is_evaluated_is_pruned(tmp_path: Path) -> None:
     pytest.importorskip("trl", reason="needs the extra `train`")
-    pytest.importorskip("openai", reason="needs the extra `eval`")
+    pytest.importorskip("aiohttp", reason="needs the extra `eval`")
     done = harness(tmp_path, "submit", str(make_folder(tmp_path)))
     assert done.returncode == 0, done.stderr
     run = (tmp_path / "runs" / "tiny" / "latest").resolve()

@@ -22,7 +22,7 @@ from tests.support import ROOT, shared_data
 from .cluster import PrivateSlurm
 
 pytest.importorskip("trl", reason="needs the extra `train`")
-pytest.importorskip("openai", reason="needs the extra `eval`")
+pytest.importorskip("aiohttp", reason="needs the extra `eval`")
 
 CHAIN_S = 240
 DATA = shared_data()

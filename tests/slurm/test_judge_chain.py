@@ -16,7 +16,7 @@ from .cluster import PrivateSlurm
 from .test_chain import CHAIN_S, Cluster, job_id
 
 pytest.importorskip("trl", reason="needs the extra `train`")
-pytest.importorskip("openai", reason="needs the extra `eval`")
+pytest.importorskip("aiohttp", reason="needs the extra `eval`")
 DATA = shared_data()
 
 

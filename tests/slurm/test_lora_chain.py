@@ -13,7 +13,7 @@ from .cluster import PrivateSlurm
 from .test_chain import CHAIN_S, Cluster, cluster  # noqa: F401  (a fixture)
 
 pytest.importorskip("peft", reason="needs the extra `train`")
-pytest.importorskip("openai", reason="needs the extra `eval`")
+pytest.importorskip("aiohttp", reason="needs the extra `eval`")
 
 
 @pytest.mark.slow

@@ -11,7 +11,7 @@ from .cluster import PrivateSlurm
 from .test_chain import Cluster, cluster, job_id  # noqa: F401  (a fixture)
 
 pytest.importorskip("trl", reason="needs the extra `train`")
-pytest.importorskip("openai", reason="needs the extra `eval`")
+pytest.importorskip("aiohttp", reason="needs the extra `eval`")
 
 
 def submissions(run: Path) -> list[tuple[str, list[int]]]:

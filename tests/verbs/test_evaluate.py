@@ -15,7 +15,7 @@ import pytest
 from harness.benchmarks import arithmetic
 from tests.support import ROOT
 
-pytest.importorskip("openai", reason="needs the extra `eval`")
+pytest.importorskip("aiohttp", reason="needs the extra `eval`")
 pytest.importorskip("math_verify", reason="needs the extra `eval`")
 
 from tests.compute.evaluate.chat_server import ChatServer, chat_server

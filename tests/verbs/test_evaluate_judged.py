@@ -10,7 +10,7 @@ import yaml
 
 from tests.support import harness, shared_data
 
-pytest.importorskip("openai", reason="needs the extra `eval`")
+pytest.importorskip("aiohttp", reason="needs the extra `eval`")
 
 from tests.compute.evaluate.chat_server import chat_server
 from tests.compute.evaluate.judge.judge_server import KEY, judging, rates_by_length

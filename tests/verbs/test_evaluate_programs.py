@@ -16,7 +16,7 @@ from tests.compute.evaluate.chat_server import ChatServer, chat_server
 from tests.compute.evaluate.evaluators import others
 from tests.support import ROOT
 
-pytest.importorskip("openai", reason="needs the extra `eval`")
+pytest.importorskip("aiohttp", reason="needs the extra `eval`")
 pytest.importorskip("lm_eval", reason="needs the extra `eval`")
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(280)]
@@ -61,7 +61,7 @@ def test_both_programs_get_their_columns_and_say_what_they_are(tmp_path: Path) -
         # Of a server that somebody else runs, and of what another program does, nothing is made up.
         assert (facts["engine"], facts["dtype"], facts["concurrency"]) == ("", "", 3)
         assert "seed_rule" not in facts
-        assert "openai" not in facts["versions"]
+        assert "aiohttp" not in facts["versions"]
         assert facts.get("items_in_data", 4) == 4
         assert ("lm-eval" in facts["versions"]) == (name == "lm-eval.sums")
 

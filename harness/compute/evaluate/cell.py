@@ -15,18 +15,20 @@ from harness.compute.evaluate import gates
 from harness.compute.evaluate.earlier import reopen, set_aside
 from harness.compute.evaluate.evaluators.builtin import BuiltinEvaluator
 from harness.compute.evaluate.evaluators.evaluator import Evaluator, Outcome
-from harness.compute.evaluate.evaluators.program import ProgramEvaluator
-from harness.compute.evaluate.judge import Judge, JudgedEvaluator
+from harness.compute.evaluate.evaluators.select import evaluator_of
+from harness.compute.evaluate.judge import Judge
 from harness.compute.evaluate.provenance import gpu_seconds, idle_seconds, versions
 from harness.compute.serve.server import RunningServer
 from harness.config.evaluation import EvaluationSpec
-from harness.errors import ResultError, ServerError
+from harness.errors import HarnessError, ResultError, ServerError, first_line
 from harness.plan.plan import Cell
 from harness.runs.files import utc_now
 from harness.runs.metrics import (
     TaskRecord,
+    has_result,
     read_result,
     read_task,
+    record_failed,
     write_metrics,
     write_task,
 )
@@ -50,6 +52,8 @@ class CellWork:
     """Of a benchmark that needs one."""
     judged_apart: bool = False
     """Whether another job has the answers judged."""
+    settled: bool = False
+    """Whether this is that job: nobody is asked any more for what a request failed to get."""
     started: str = field(default_factory=utc_now)
     model: Path | None = None
     """The folder that is evaluated; looked at again once the answers are there."""
@@ -71,6 +75,8 @@ class CellWork:
     restarts: int = 0
     """How often its server had to be started again."""
     server_facts: dict[str, Any] = field(default_factory=dict)
+    ended: bool = False
+    """Whether this job has made it what it will be."""
 
     @property
     def benchmark(self) -> Benchmark:
@@ -79,26 +85,11 @@ class CellWork:
     @cached_property
     def evaluator(self) -> Evaluator:
         """Who asks and grades."""
-        options: dict[str, Any] = {
-            "benchmark": self.benchmark,
-            "benchmarks_dir": self.benchmarks_dir,
-            "paths": self.paths,
-            "repeats": self.cell.repeats,
-            "evaluation": self.evaluation,
-            "request_body": self.request_body,
-        }
-        if self.judge:
-            return JudgedEvaluator(**options, judge=self.judge)
-        if self.benchmark.backend != "builtin":
-            return ProgramEvaluator(
-                self.benchmark,
-                self.paths,
-                self.cell.repeats,
-                self.evaluation,
-                self.tokenizer,
-                self.wrap,
-            )
-        return BuiltinEvaluator(**options)
+        return evaluator_of(
+            self.benchmark, self.paths, self.cell.repeats, self.evaluation,
+            benchmarks_dir=self.benchmarks_dir, request_body=self.request_body,
+            settled=self.settled, judge=self.judge, tokenizer=self.tokenizer, wrap=self.wrap,
+        )  # fmt: skip
 
     def items(self) -> Sequence[Item]:
         """The items asked by a builtin evaluator. Raises EvaluationError when not prepared."""
@@ -174,7 +165,7 @@ class CellWork:
             origin |= {"seconds": seconds, "restarts": self.restarts}
         if self.judged_apart and state in ("answered", "invalid", "failed"):
             same = not (self.model and gates.changed_model(self.model, self.fingerprint))
-            origin["answers_kept"] = same and self.has_answers()
+            origin["answers_kept"] = same and self.evaluator.has_answers(settled=False)
         write_task(
             self.paths,
             TaskRecord(
@@ -188,13 +179,16 @@ class CellWork:
             ),
         )
 
-    def fail(self, error: Exception) -> None:
-        """Write down why there is no result; one that is there stays."""
-        if self.paths.metrics.is_file():
+    def fail(self, error: BaseException) -> None:
+        """Write down why there is no result; what this job has made of it already stays."""
+        if self.ended or has_result(self.paths):
             return
         if isinstance(error, ServerError) and error.log:
             self.log = str(error.log)
-        self.record("failed", str(error).splitlines()[0] if str(error) else type(error).__name__)
+        try:
+            self.record("failed", first_line(error))
+        except (HarnessError, OSError):  # its data are not there, which may be the very reason
+            record_failed(self.paths, first_line(error), self.log)
 
     def note_served(self, fingerprint: str) -> None:
         """What the server loads: another folder than the model's where an adapter was merged."""
@@ -233,10 +227,29 @@ class CellWork:
         return {p: round(self.earlier.get(p, 0.0) + self.seconds.get(p, 0.0), 2) for p in phases}
 
     def leave_to_judge(self) -> str:
-        """Leave the answers to the job that has them judged; returns the cell's state."""
-        self.record("answered")
-        print(f"{self.cell.benchmark}: answered; a job without GPUs has it judged", flush=True)
-        return "answered"
+        """Leave the answers to the job that has them judged; returns the cell's state.
+
+        Answers that cannot be a result are not left to it: `retry` asks for them again.
+        """
+        assert isinstance(self.evaluator, BuiltinEvaluator)
+        tallies, limits = self.evaluator.tallies(), self.evaluation.gates
+        found = gates.all_answers_verdict(tallies, len(self.evaluator.items), limits)
+        state, reason = "answered", ""
+        if found.reasons:
+            state, reason = "invalid", f"{found.reason}; nothing was judged"
+            self._drop_answers(tallies)
+        counts = [count.counts() for count in tallies]
+        self.record(state, reason, warnings=found.warnings, answers=counts)
+        self.ended = True
+        print(f"{self.cell.benchmark}: {reason or 'a job without GPUs has it judged'}", flush=True)
+        return state
+
+    def _drop_answers(self, tallies: Sequence[gates.Tally]) -> None:
+        """Answers that were graded are in the output files; where requests failed, `retry` asks for
+        the rest, and needs the others."""
+        if not any(count.errors for count in tallies):
+            for repeat in range(self.cell.repeats):
+                self.paths.partial(repeat).unlink(missing_ok=True)
 
     def grade(self, phase: str = "grade") -> str:
         """Grade, gate and write the result; returns the cell's state."""
@@ -249,10 +262,10 @@ class CellWork:
             facts["metrics_sha256"] = write_metrics(self.paths, outcome.metrics)
         state = "ok" if not found.reasons else "invalid"
         facts["versions"] = versions() | dict(facts.get("versions", {}))
+        facts["answers"] = [count.counts() for count in outcome.tallies]
         self.record(state, found.reason, warnings=found.warnings, **facts)
-        if not any(tally.errors for tally in outcome.tallies):  # else the rest is asked on retry
-            for repeat in range(self.cell.repeats):
-                self.paths.partial(repeat).unlink(missing_ok=True)
+        self.ended = True
+        self._drop_answers(outcome.tallies)
         self._say(state, found, outcome)
         return state
 
@@ -260,8 +273,7 @@ class CellWork:
         limits = self.evaluation.gates
         expected = self.inputs().get("items", outcome.items)
         found = gates.Verdict(warnings=list(outcome.warnings))
-        for tally in outcome.tallies:
-            found.join(gates.answers_verdict(tally, expected, limits))
+        found.join(gates.all_answers_verdict(outcome.tallies, expected, limits))
         if not outcome.metrics:
             found.reasons = [outcome.reason or "there are no metrics"]
         else:
@@ -269,14 +281,9 @@ class CellWork:
             own = outcome.metrics.get(self.cell.benchmark, {})
             found.join(gates.metrics_verdict(self.benchmark, own, expected, limits))
         if self.model is not None:
-            for text in (
-                gates.changed_model(self.model, self.fingerprint),
-                gates.foreign_name(str(self.server_facts.get("served_as", "")), self.fingerprint),
-            ):
-                found.reasons += [text] if text else []
+            served = str(self.server_facts.get("served_as", ""))
             trained = self.template if self.cell.checkpoint != BASE else None
-            if text := gates.other_template(self.model, trained):
-                found.hit(limits.template, text)
+            found.join(gates.model_verdict(self.model, self.fingerprint, served, trained, limits))
         return found
 
     def account(self, task_seconds: float, task_spent: float, cells: int) -> None:

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from harness.benchmarks.registry import Benchmark
+from harness.compute.evaluate.answers.finish import ending
+from harness.compute.evaluate.endpoint.replies import REASONING
 from harness.config.gates import GatesSpec
 from harness.errors import ResultError
 from harness.runs.checkpoints import fingerprint
@@ -26,24 +28,62 @@ class Tally:
     answers: int = 0
     errors: int = 0
     first_error: str = ""
+    aborted: int = 0
+    endings: set[str] = field(default_factory=set)
+    """The words by which aborted answers ended."""
     truncated: int = 0
     empty: int = 0
+    """No text, and none that was thought."""
+    thought: int = 0
+    """No text, but one that was thought apart, and not cut while thinking."""
+    contentless: int = 0
+    """No text in any turn."""
+    kept_apart: int = 0
+    """Of those, the ones whose text was thought."""
+    lowered: int = 0
+    """The context had less room than max_tokens."""
     same: bool = True
     """Every answer so far is the same text."""
     _first: tuple[str, str] | None = None
 
     def add(self, row: Row) -> None:
-        """Count an answer: `generation`, `reasoning_content`, `finish_reason`, `error`."""
+        """Count an answer: `generation`, `reasoning`, `finish_reason`, `error`."""
         self.answers += 1
         if "error" in row:
             self.errors += 1
-            self.first_error = self.first_error or str(row["error"])
-        self.truncated += row.get("finish_reason") == "length"
-        text = (row.get("generation") or "", row.get("reasoning_content") or "")
-        self.empty += text == ("", "")
+            self.first_error = self.first_error or _printable(row["error"])
+        else:
+            self._add_ending(row)
+        text = (row.get("generation") or "", next((row[n] for n in REASONING if row.get(n)), ""))
         if self._first is None:
             self._first = text
         self.same = self.same and text == self._first
+
+    def _add_ending(self, row: Row) -> None:
+        how = ending(row.get("finish_reason"))
+        self.truncated += how == "cut"
+        if how == "aborted":
+            self.aborted += 1
+            self.endings.add(_printable(row["finish_reason"]))
+        self.lowered += "max_tokens_lowered_to" in row
+        texts = row.get("generations") or [row.get("generation") or ""]
+        blank = [not text.strip() for text in texts]
+        thought = any(row.get(name) for name in REASONING)
+        self.contentless += all(blank)
+        self.kept_apart += all(blank) and thought
+        if any(blank):
+            self.thought += thought and how == "whole"
+            self.empty += not thought
+
+    def counts(self) -> dict[str, int]:
+        """For task.json: how many answers there are of each kind that is told apart."""
+        names = ("answers", "errors", "aborted", "truncated", "empty", "thought", "lowered")
+        return {name: getattr(self, name) for name in names}
+
+
+def _printable(value: Any) -> str:
+    """Of another program's row, perhaps: half a surrogate pair can be neither printed nor saved."""
+    return str(value).encode("utf-8", "replace").decode()
 
 
 def tally(rows: Iterable[Row]) -> Tally:
@@ -83,20 +123,43 @@ def answers_verdict(count: Tally, expected: int, gates: GatesSpec) -> Verdict:
     if count.answers != expected:
         found.reasons.append(f"{count.answers} answers for {expected} items")
         return found
-    if count.errors:
-        many = count.errors > gates.max_error_share * expected
-        told = f"{count.errors} of {expected} requests failed, e.g. {count.first_error}"
-        found.hit("invalid" if many else "warn", told)
-    if count.empty == expected:
-        found.reasons.append("every answer is empty")
+    answered = count.answers - count.errors
+    nothing = count.contentless == answered
+    by = ", ".join(sorted(count.endings)[:3])
+    shares = [
+        (count.errors, gates.max_error_share, "invalid",
+         f"requests failed, e.g. {count.first_error}"),
+        (count.aborted, gates.max_aborted_share, gates.aborted,
+         f"answers were aborted (finish_reason {by})"),
+        (count.truncated, gates.max_truncated_share, gates.truncated,
+         "answers were cut at max_tokens"),
+        (count.lowered, 1.0, "warn",
+         "answers had less room than max_tokens: the context has no more beside their prompts"),
+    ]  # fmt: skip
+    if not nothing:
+        shares += [
+            (count.empty, gates.max_empty_share, gates.empty, "answers are empty"),
+            (count.thought, gates.max_thought_share, gates.thought,
+             "answers have no content: a reasoning parser kept their text"),
+        ]  # fmt: skip
+    for number, share, verdict, told in shares:
+        if number:
+            found.hit(verdict if number > share * expected else "warn",
+                      f"{number} of {expected} {told}")  # fmt: skip
+    if nothing:
+        thought = ": a reasoning parser kept their text" if count.kept_apart else ""
+        if answered or not found.reasons:
+            found.reasons.append(f"every answer is empty{thought}")
     elif count.same and expected > 2:
         found.hit(gates.identical, "every answer is the same text")
-    elif count.empty > gates.max_empty_share * expected:
-        found.hit(gates.empty, f"{count.empty} of {expected} answers are empty")
-    if count.truncated > gates.max_truncated_share * expected:
-        found.hit(
-            gates.truncated, f"{count.truncated} of {expected} answers were cut at max_tokens"
-        )
+    return found
+
+
+def all_answers_verdict(tallies: Iterable[Tally], expected: int, gates: GatesSpec) -> Verdict:
+    """The gates of every repeat's answers."""
+    found = Verdict()
+    for count in tallies:
+        found.join(answers_verdict(count, expected, gates))
     return found
 
 
@@ -111,6 +174,18 @@ def metrics_verdict(
             found.reasons.append(f"{aggregation} counts {entries} entries for {expected} items")
     if metrics.get("pass@1", {}).get(benchmark.headline) == 0:
         found.hit(gates.zero, f"{benchmark.headline} is exactly 0")
+    return found
+
+
+def model_verdict(
+    model: Path, expected: str, served_name: str, trained: str | None, gates: GatesSpec
+) -> Verdict:
+    """The gates of the model that was asked: the planned one, to its end, with its own template."""
+    found = Verdict()
+    for text in (changed_model(model, expected), foreign_name(served_name, expected)):
+        found.reasons += [text] if text else []
+    if text := other_template(model, trained):
+        found.hit(gates.template, text)
     return found
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
-import sys
 import time
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -12,6 +10,7 @@ from pathlib import Path
 from typing import cast
 
 from harness.compute.evaluate.cell import CellWork
+from harness.compute.evaluate.giving_up import go_on, stop_on_term, told_in_cells
 from harness.compute.evaluate.restart import generate_all
 from harness.compute.evaluate.task import (
     candidate_request,
@@ -25,9 +24,9 @@ from harness.compute.serve.external import external_server
 from harness.compute.serve.server import RunningServer
 from harness.config.evaluate import ExternalServer
 from harness.config.site import Site
-from harness.errors import HarnessError
 from harness.package import ROOT
 from harness.plan.facts import RunFacts
+from harness.plan.plan import Cell
 from harness.processes.environments import role_wrapper
 from harness.processes.shell import call
 from harness.runs.checkpoints import ADAPTER_CONFIG, fingerprint, is_adapter
@@ -42,13 +41,20 @@ _MERGE_S = 24 * 3600.0
 def run(run: RunPaths, job_name: str, task: int) -> str:
     """Make the cells of one array task; returns what became of them.
 
-    Raises the HarnessError that stopped it, after recording it in each cell it cost.
+    Raises what stopped it, after recording it in each cell it cost.
     """
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    stop_on_term()
     facts = RunFacts(run)
     job = facts.plan.job(job_name)
-    cells, log, began = job.tasks[task], facts.task_log(job, task), task_start()
-    checkpoint, external = cells[0].checkpoint, facts.external
+    cells, log = job.tasks[task], facts.task_log(job, task)
+    works: list[CellWork] = []
+    with told_in_cells(run, cells, log, works):
+        return _make(facts, cells, log, works)
+
+
+def _make(facts: RunFacts, cells: Sequence[Cell], log: str, works: list[CellWork]) -> str:
+    began, run, external = task_start(), facts.run, facts.external
+    checkpoint = cells[0].checkpoint
     model = None if external else evaluated_folder(facts, checkpoint)
     if model is None and not external:
         reason, written = "training did not complete this checkpoint", checkpoint in facts.written
@@ -60,25 +66,21 @@ def run(run: RunPaths, job_name: str, task: int) -> str:
         if model:
             check_checkpoint(facts, checkpoint, model)
         judge = judge_for(facts, cells)
-    except (HarnessError, OSError) as error:
-        for work in cell_works(facts, cells, log, model):
-            work.fail(error)
+    except Exception:  # what is known of the cells is recorded with the reason
+        works += cell_works(facts, cells, log, model)
         raise
-    works = cell_works(facts, cells, log, model, judge)
+    works += cell_works(facts, cells, log, model, judge)
     todo = [w for w in works if not w.is_done()]
     if not todo:
         return "all cells were done already"
-    try:
-        _answer(facts, todo, model, external)
-        # The judged ones last: a judge that fails costs no other cell its grades.
-        todo.sort(key=lambda w: w.judge is not None)
-        with judge or nullcontext():
-            states = [w.leave_to_judge() if w.judged_apart else w.grade() for w in todo]
-        account(todo, began)
-    except (HarnessError, OSError) as error:
-        for work in todo:
-            work.fail(error)
-        raise
+    for work in todo:
+        go_on(work.paths)
+    _answer(facts, todo, model, external)
+    # The judged ones last: a judge that fails costs no other cell its grades.
+    todo.sort(key=lambda w: w.judge is not None)
+    with judge or nullcontext():
+        states = [w.leave_to_judge() if w.judged_apart else w.grade() for w in todo]
+    account(todo, began)
     combine_metrics(run, checkpoint)
     return ", ".join(f"{w.cell.benchmark}: {s}" for w, s in zip(todo, states, strict=True))
 

@@ -16,6 +16,7 @@ from harness.compute.evaluate.provenance import engine_version, template_sha256
 from harness.compute.serve.launch import server_request
 from harness.compute.serve.request import ServeRequest
 from harness.compute.serve.server import RunningServer, serve
+from harness.config.endpoint import RENAMED, merged
 from harness.config.evaluation import EvaluationSpec
 from harness.config.site import Site
 from harness.errors import EvaluationError
@@ -83,8 +84,12 @@ def cell_works(
     log: str,
     model: Path | None,
     judge: Judge | None = None,
+    settled: Sequence[Cell] = (),
 ) -> list[CellWork]:
-    """One for each cell; `model` is the folder that is evaluated, None for a server elsewhere."""
+    """One for each cell; `model` is the folder that is evaluated, None for a server elsewhere.
+
+    `settled` are those whose answers are only to be judged.
+    """
     evaluation, site, spec = facts.evaluation, facts.site, facts.evaluated
     identity, engine = fingerprint(model) if model else "", evaluation.server.engine
     trained = spec.trained_template
@@ -107,6 +112,7 @@ def cell_works(
                 request_body=request_body(evaluation, model) if model else {},
                 judge=judge if BENCHMARKS[cell.benchmark].needs_judge else None,
                 judged_apart=facts.plan.judging(cell) is not None,
+                settled=cell in settled,
                 model=model,
                 template=Path(trained).read_text(encoding="utf-8") if trained else None,
                 template_sha256=served_template,
@@ -144,10 +150,22 @@ def request_body(evaluation: EvaluationSpec, model: Path) -> dict[str, Any]:
     return {"generation_config": json.dumps({**own, "do_sample": True})}
 
 
+def probe_body(evaluation: EvaluationSpec, model: Path) -> dict[str, Any]:
+    """Fields of the request that proves a server ready: those of all, but for their length."""
+    sampling = evaluation.sampling
+    ours = {
+        "temperature": sampling.temperature,
+        "top_p": sampling.top_p,
+        **(request_body(evaluation, model) if sampling.temperature else {}),
+    }
+    fields = merged(ours, evaluation.body)
+    fields.pop(RENAMED, None)
+    return fields
+
+
 def candidate_request(facts: RunFacts, cell: Cell, model: Path, served: Path) -> ServeRequest:
     """What is asked of the server of a task: a model by its identity, from the folder `served`."""
     evaluation, run = facts.evaluation, facts.run
-    sampling = evaluation.sampling
     return server_request(
         evaluation.server,
         facts.site,
@@ -156,11 +174,7 @@ def candidate_request(facts: RunFacts, cell: Cell, model: Path, served: Path) ->
         served_name=f"{run.name}/{cell.checkpoint}@{fingerprint(model)}",
         chat_template=_given_template(facts, cell.checkpoint),
         log_path=run.cell(cell.checkpoint, cell.benchmark).server_log,
-        probe_body={
-            "temperature": sampling.temperature,
-            "top_p": sampling.top_p,
-            **(request_body(evaluation, model) if sampling.temperature else {}),
-        },
+        probe_body=probe_body(evaluation, model),
     )
 
 

@@ -10,6 +10,7 @@ import httpx
 
 from harness.config.evaluate import ExternalServer
 from harness.errors import ServerError
+from harness.processes.proxies import proxy_for
 
 _ASK_S = 10.0
 
@@ -22,6 +23,8 @@ class ForeignServer:
     api_key: str = field(repr=False)
     model: str
     log_path: Path = Path("/dev/null")
+    proxied = True
+    """Requests go to it as the environment's proxies say; those to a server of ours never do."""
 
     def take_start_seconds(self) -> float:
         """Nothing was started."""
@@ -46,18 +49,28 @@ def external_server(spec: ExternalServer) -> ForeignServer:
 
 def check_address(address: str, key: str, model: str) -> None:
     """Raise ServerError unless `/models` there lists the model."""
+    url = f"{address}/models"
     try:
-        answer = httpx.get(
-            f"{address}/models", headers={"Authorization": f"Bearer {key}"}, timeout=_ASK_S,
-            trust_env=False,
-        )  # fmt: skip
+        with httpx.Client(
+            headers={"Authorization": f"Bearer {key}"}, timeout=_ASK_S, proxy=proxy_for(url),
+            trust_env=False, verify=httpx.create_ssl_context(),
+        ) as client:  # fmt: skip
+            answer = client.get(url)
         answer.raise_for_status()
-        known = [str(entry["id"]) for entry in answer.json()["data"]]
     except httpx.HTTPStatusError as error:
         code = error.response.status_code
         why = "it refuses the key" if code in (401, 403) else f"it answers {code}"
-        raise ServerError(f"{address}/models: {why}") from None
-    except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
-        raise ServerError(f"{address}/models: {error or type(error).__name__}") from None
+        raise ServerError(f"{url}: {why}") from None
+    except UnicodeEncodeError:
+        raise ServerError(f"{url}: the key has characters that no header takes") from None
+    # InvalidURL is no HTTPError.
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
+        raise ServerError(f"{url}: {error or type(error).__name__}") from None
+    try:
+        known = [str(entry["id"]) for entry in answer.json()["data"]]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise ServerError(
+            f"{url}: its answer is no list of models: {' '.join(answer.text.split())[:200]}"
+        ) from None
     if model not in known:
         raise ServerError(f"{address} does not serve {model!r}; it serves {', '.join(known)}")

@@ -44,6 +44,15 @@ def check_evaluation(evaluation: EvaluationSpec, site: Site) -> list[Finding]:
             )
         )
     findings += _check_packages([r.benchmark for r in runs], site)
+    foreign = [r.name for r in runs if r.benchmark.backend != "builtin"]
+    if foreign and evaluation.body:
+        findings.append(
+            warning(
+                "evaluation.body",
+                f"is not sent for {', '.join(foreign)}: those programs make their own requests",
+                "evaluation.lm_eval.options and evaluation.nemo_skills.overrides are for them",
+            )
+        )
     if evaluation.max_items:
         findings.append(
             note(
@@ -100,7 +109,7 @@ def _check_packages(benchmarks: list[Benchmark], site: Site) -> list[Finding]:
         return []
     kinds = [b.kind for b in benchmarks if b.kind]
     wanted = {
-        "openai": "eval",
+        "aiohttp": "eval",
         **{p: "code" if k.runs_code else "eval" for k in kinds for p in k.packages},
     }
     found = {

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from harness.benchmarks.prepare import is_prepared, open_items
-from harness.benchmarks.registry import BENCHMARKS, parse
+from harness.benchmarks.registry import parse
 from harness.config.engines import CPU_ENGINE, ENGINES
 from harness.config.evaluation import EvaluationSpec
 from harness.config.serve import ServeSpec
@@ -185,34 +186,50 @@ def _check_programs(evaluation: EvaluationSpec) -> list[Finding]:
 
 
 def _check_room(evaluation: EvaluationSpec, site: Site, context: int | None) -> list[Finding]:
-    """Is there room for a prompt beside max_tokens; only a tokenizer could tell exactly."""
-    answer, place = evaluation.sampling.max_tokens, "evaluation.sampling.max_tokens"
-    if context is None:
+    """Is there room for the prompts beside the answers; only a tokenizer could tell exactly."""
+    answer, place = evaluation.answer_tokens, "evaluation.sampling.max_tokens"
+    if context is None or answer is None:
         return []
     if answer >= context:
         text = f"{answer} tokens leave no room for a prompt in a context of {context}"
         if not evaluation.server.kind.bounds_context:
             return [warning(place, text)]
         return [error(place, text, "Lower it, or raise evaluation.server.max_model_len")]
-    longest, name = max(
-        (_longest_prompt(Path(site.benchmarks_dir), word) for word in evaluation.benchmarks),
-        default=(0, ""),
-    )
-    tokens = int(longest / _CHARACTERS_PER_TOKEN)
-    if tokens + answer <= context:
+    needs = [_longest(Path(site.benchmarks_dir), word) for word in evaluation.benchmarks]
+    worst = max(needs, key=lambda need: need.tokens(answer), default=None)
+    if worst is None or worst.tokens(answer) <= context:
         return []
-    return [warning(place, f"{answer} tokens and the longest prompt of {name} ({longest} characters, "
-                    f"perhaps {tokens} tokens) may not fit the context of {context}")]  # fmt: skip
+    answers = f"{worst.turns} x {answer}" if worst.turns > 1 else f"{answer}"
+    prompts = "prompts" if worst.turns > 1 else "prompt"
+    return [warning(place, f"{answers} tokens and the longest {prompts} of {worst.name} "
+                    f"({worst.characters} characters, perhaps {worst.prompt_tokens} tokens) may not "
+                    f"fit the context of {context}: such an answer gets the room that is left",
+                    "Lower it, or raise evaluation.server.max_model_len")]  # fmt: skip
 
 
-def _longest_prompt(folder: Path, word: str) -> tuple[int, str]:
-    """Characters of a prepared benchmark's longest prompt."""
+@dataclass(frozen=True)
+class _Need:
+    """What the longest conversation of a benchmark needs: every answer stays in context."""
+
+    name: str
+    characters: int = 0
+    """Of all its prompts."""
+    turns: int = 1
+
+    @property
+    def prompt_tokens(self) -> int:
+        return int(self.characters / _CHARACTERS_PER_TOKEN)
+
+    def tokens(self, answer: int) -> int:
+        return self.prompt_tokens + self.turns * answer
+
+
+def _longest(folder: Path, word: str) -> _Need:
+    """The conversation with the most turns, the longest of those, of a prepared benchmark."""
     benchmark = parse(word, "evaluation.benchmarks").benchmark
     name = benchmark.name
     if benchmark.backend != "builtin" or not is_prepared(folder, name):
-        return 0, name  # another program's prompts are not known here
-    around = len(BENCHMARKS[name].prompt)
-    longest = max(
-        (len(str(item.get("question", ""))) for item in open_items(folder, name)), default=0
-    )
-    return longest + around, name
+        return _Need(name, turns=0)  # another program's prompts are not known here
+    turns = (benchmark.turns(item) for item in open_items(folder, name))
+    most, longest = max(((len(each), sum(map(len, each))) for each in turns), default=(1, 0))
+    return _Need(name, longest, most)

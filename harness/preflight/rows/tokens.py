@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -76,7 +77,8 @@ class Sample:
     def percentile(self, share: float) -> int:
         """Length in tokens that so large a share of rows does not exceed (nearest rank)."""
         ordered = sorted(self.lengths)
-        return ordered[min(int(share * len(ordered)), len(ordered) - 1)]
+        rank = math.ceil(share * len(ordered) - 1e-9)  # 0.07 * 100 is a little more than 7
+        return ordered[max(rank, 1) - 1]
 
 
 def sample_rows(

@@ -64,21 +64,71 @@ def test_truncated_answers_are_noted_or_invalid_above_the_share() -> None:
     rows = [
         {"generation": str(i), "finish_reason": "length" if i < 3 else "stop"} for i in range(10)
     ]
-    assert judged(rows, 10).warnings == ["3 of 10 answers were cut at max_tokens"]
-    assert judged(rows, 10, truncated="invalid").reason == "3 of 10 answers were cut at max_tokens"
-    assert judged(rows, 10, max_truncated_share=0.3) == gates.Verdict()
+    told = "3 of 10 answers were cut at max_tokens"
+    assert judged(rows, 10).warnings == [told]
+    assert judged(rows, 10, truncated="invalid").reason == told
+    below = judged(rows, 10, max_truncated_share=0.3, truncated="invalid")
+    assert (below.reasons, below.warnings) == ([], [told])  # never without a word
 
 
 def test_many_empty_answers_are_noted() -> None:
     rows = [{"generation": "" if i else "x"} for i in range(4)]
     assert judged(rows, 4).warnings == ["3 of 4 answers are empty"]
     assert judged(rows, 4, empty="invalid").reason == "3 of 4 answers are empty"
-    assert judged(rows, 4, max_empty_share=0.8) == gates.Verdict()
+    below = judged(rows, 4, max_empty_share=0.8, empty="invalid")
+    assert (below.reasons, below.warnings) == ([], ["3 of 4 answers are empty"])
+    blank = judged([{"generation": " \n"}, {"generation": "x"}, {"generation": "y"}], 3)
+    assert blank.warnings == ["1 of 3 answers are empty"]
 
 
-def test_thinking_without_an_answer_is_not_an_empty_answer() -> None:
-    rows = [{"generation": "", "reasoning_content": f"hm {i}"} for i in range(3)]
-    assert judged(rows, 3) == gates.Verdict()
+@pytest.mark.parametrize("name", ["reasoning", "reasoning_content"])
+def test_thinking_without_an_answer_is_told_apart_from_an_empty_one(name: str) -> None:
+    rows = [{"generation": "", name: f"hm {i}", "finish_reason": "stop"} for i in range(3)]
+    told = "answers have no content: a reasoning parser kept their text"
+    some = judged([*rows[:2], *({"generation": str(i)} for i in range(3))], 5)
+    assert (some.reasons, some.warnings) == ([], [f"2 of 5 {told}"])
+    many = judged([*rows, {"generation": "x"}], 4)
+    assert many.reason == f"3 of 4 {told}"
+    assert judged([*rows, {"generation": "x"}], 4, thought="warn").warnings == [f"3 of 4 {told}"]
+    assert judged(rows, 3).reason == "every answer is empty: a reasoning parser kept their text"
+
+
+def test_an_answer_cut_while_thinking_is_a_cut_one() -> None:
+    rows = [{"generation": "", "reasoning": f"hm {i}", "finish_reason": "length"} for i in range(3)]
+    found = judged([*rows, {"generation": "x"}], 4)
+    assert (found.reasons, found.warnings) == ([], ["3 of 4 answers were cut at max_tokens"])
+
+
+def test_aborted_answers_are_told_with_the_word_they_ended_by() -> None:
+    rows = [{"generation": str(i), "finish_reason": "stop"} for i in range(99)]
+    one = [*rows, {"generation": "half", "finish_reason": "abort"}]
+    told = "1 of 100 answers were aborted (finish_reason abort)"
+    assert (judged(one, 100).reasons, judged(one, 100).warnings) == ([], [told])
+    assert judged(one, 100, max_aborted_share=0).reason == told
+    assert judged(one, 100, max_aborted_share=0, aborted="warn").warnings == [told]
+
+
+def test_a_turn_without_an_answer_counts_and_only_all_turns_make_it_empty() -> None:
+    half = [{"generation": "b", "generations": ["", f"b{i}"]} for i in range(3)]
+    assert judged(half, 3, identical="warn").reasons == []
+    assert "3 of 3 answers are empty" in judged(half, 3, identical="warn").warnings
+    none = [{"generation": "", "generations": ["", ""]} for _ in range(3)]
+    assert judged(none, 3).reason == "every answer is empty"
+
+
+def test_where_all_that_were_answered_are_empty_failed_requests_hide_nothing() -> None:
+    rows = [{"error": "HTTP 400"}, *({"generation": ""} for _ in range(3))]
+    assert judged(rows, 4, max_error_share=0.5).reason == "every answer is empty"
+    failed = [{"error": "HTTP 400"}] * 4
+    assert judged(failed, 4).reason == "4 of 4 requests failed, e.g. HTTP 400"
+    assert judged(failed, 4, max_error_share=1.0).reason == "every answer is empty"
+
+
+def test_answers_with_less_room_than_asked_are_noted() -> None:
+    rows = [{"generation": "a", "max_tokens_lowered_to": 9}, {"generation": "b"}]
+    assert judged(rows, 2).warnings == [
+        "1 of 2 answers had less room than max_tokens: the context has no more beside their prompts"
+    ]
 
 
 def test_exactly_zero_is_noted_or_invalid_and_a_little_is_fine() -> None:

@@ -137,7 +137,7 @@ def test_without_a_judge_every_cell_of_the_task_says_so(tmp_path: Path, shared: 
 def test_a_task_asks_grades_and_sums_up_and_a_second_one_finds_it_done(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pytest.importorskip("openai", reason="needs the extra `eval`")
+    pytest.importorskip("aiohttp", reason="needs the extra `eval`")
     pytest.importorskip("math_verify", reason="needs the extra `eval`")
     with chat_server(solve) as server:
         monkeypatch.setenv("OUR_KEY", server.api_key)

@@ -99,7 +99,7 @@ def test_a_result_carries_its_origin(work: CellWork, tmp_path: Path) -> None:
     assert len(facts["prompts_sha256"]) == 64
     assert facts["template_sha256"] == "t"
     assert facts["versions"].keys() == {
-        "harness", "python", "openai", "math-verify", "latex2sympy2_extended",
+        "harness", "python", "aiohttp", "math-verify", "latex2sympy2_extended",
         "antlr4-python3-runtime", "sympy",
     }  # fmt: skip
     assert facts["concurrency"] == mine.evaluation.concurrency

@@ -31,7 +31,7 @@ from tests.compute.serve.test_transformers import NEEDED, PROGRAM
 
 pytestmark = pytest.mark.long
 
-pytest.importorskip("openai", reason="needs the extra `eval`")
+pytest.importorskip("aiohttp", reason="needs the extra `eval`")
 pytest.importorskip("math_verify", reason="needs the extra `eval`")
 
 

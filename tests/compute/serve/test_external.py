@@ -70,11 +70,12 @@ def test_a_server_without_a_key_is_asked_with_none_of_ours() -> None:
         (403, {}, "it refuses the key"),
         (404, {}, "it answers 404"),
         (500, b"trace", "it answers 500"),
-        (200, b"<html>", "Expecting value: "),
-        (200, {"models": []}, ""),
-        (200, {"data": [{"name": "x"}]}, ""),
-        (200, {"data": None}, ""),
-        (200, [], ""),
+        (200, b"<html>", "its answer is no list of models: <html>"),
+        (200, {"models": []}, 'its answer is no list of models: {"models": []}'),
+        (200, {"data": [{"name": "x"}]}, "its answer is no list of models: "),
+        (200, {"data": None}, "its answer is no list of models: "),
+        (200, [], "its answer is no list of models: []"),
+        (200, b"[" * 100_000, "its answer is no list of models: "),
     ],
 )
 def test_what_is_no_list_of_models_is_told_with_the_address(
@@ -98,3 +99,27 @@ def test_nobody_there_is_told_with_the_address() -> None:
         address = f"http://127.0.0.1:{taken.getsockname()[1]}/v1"
         with pytest.raises(ServerError, match=f"^{address}/models: .*refused"):
             ForeignServer(address, KEY, "m").raise_if_sick()
+
+
+@pytest.mark.parametrize("address", ["http://h:99999/v1", "http://[::1/v1", "http://h\n/v1"])
+def test_an_address_that_is_none_is_told_and_no_traceback(address: str) -> None:
+    with pytest.raises(ServerError, match="/models: "):
+        check_address(address, KEY, "m")
+
+
+def test_a_key_that_no_header_takes_is_told_without_it() -> None:
+    with answering(200, MODELS) as (address, _), pytest.raises(ServerError) as caught:
+        check_address(address, "geheim\u20ac", "other")
+    assert "characters that no header takes" in str(caught.value)
+    assert "geheim" not in str(caught.value)
+
+
+def test_a_server_elsewhere_is_asked_through_the_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    with answering(200, MODELS) as (proxy, asked):
+        monkeypatch.setenv("http_proxy", proxy.removesuffix("/v1"))
+        monkeypatch.setenv("no_proxy", "other.invalid")
+        check_address("http://model.invalid/v1", KEY, "other")
+        assert len(asked) == 1
+        with pytest.raises(ServerError):
+            check_address("http://other.invalid/v1", KEY, "other")
+        assert len(asked) == 1

@@ -163,10 +163,17 @@ def test_what_asks_and_grades_is_missed_before_it_queues_with_the_extra_that_has
     without(monkeypatch, "evalplus")
     assert cures("arithmetic") == []
     assert cures("arithmetic", "mbpp") == [("evalplus", "pip install 'posttrain-harness[code]'")]
-    without(monkeypatch, "openai", "math-verify", "evalplus")
+    without(monkeypatch, "aiohttp", "math-verify", "evalplus")
     assert cures("mbpp", "arithmetic") == [
-        ("openai", "pip install 'posttrain-harness[eval]'"),
+        ("aiohttp", "pip install 'posttrain-harness[eval]'"),
         ("evalplus", "pip install 'posttrain-harness[code]'"),
     ]
     elsewhere = {"evaluate": {"activate": ["source /envs/eval/bin/activate"]}}
     assert cures("mbpp", environments=elsewhere) == []
+
+
+def test_a_body_that_another_program_does_not_send_is_told(tmp_path: Path) -> None:
+    (told,) = found(tmp_path, "arithmetic", "lm-eval.arc_easy", body={"top_k": 20})
+    assert (told.level, told.place) == ("warning", "evaluation.body")
+    assert told.message.startswith("is not sent for lm-eval.arc_easy: ")
+    assert found(tmp_path, "arithmetic", body={"top_k": 20}) == []

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from harness.benchmarks.prepare import prepare
 from harness.config.evaluation import EvaluationSpec, Sampling
 from harness.config.serve import ServeSpec
 from harness.config.server import ServerSpec
@@ -21,6 +22,7 @@ from harness.preflight.evaluation.serving import (
 )
 from harness.preflight.findings import Finding
 from harness.runs.checkpoints import mark_complete
+from tests.support import shared_data
 
 QWEN3 = {
     "num_attention_heads": 16, "num_key_value_heads": 8, "max_position_embeddings": 32768,
@@ -144,6 +146,28 @@ def test_an_engine_that_ns_cannot_ask_is_refused(
     if refused:
         assert "nemo-skills.gsm8k: transformers refuses fields" in found[0].message
         assert found[0].cure == "engine: vllm or sglang"
+
+
+@pytest.mark.skipif(shared_data() is None, reason="no shared benchmark data here")
+def test_every_turn_of_mt_bench_needs_its_room(tmp_path: Path) -> None:
+    folder = model(tmp_path / "m", {**QWEN3, "max_position_embeddings": 8192})
+    prepare("mt-bench", folder / "b", shared_data())
+    given = {"benchmarks": ["arithmetic", "mt-bench"], "sampling": {"max_tokens": 4096}}
+
+    def found(**more: Any) -> list[Finding]:
+        evaluation = EvaluationSpec.model_validate({**given, **more})
+        return check_serving(evaluation, Site(benchmarks_dir=str(folder / "b")), "slurm", folder)
+
+    (told,) = found()
+    assert told.level == "warning"
+    assert told.message.startswith("2 x 4096 tokens and the longest prompts of mt-bench (")
+    assert "may not fit the context of 8192" in told.message
+    assert told.cure == "Lower it, or raise evaluation.server.max_model_len"
+    assert found(sampling={"max_tokens": 3600}) == []
+    assert found(benchmarks=["arithmetic"]) == []
+    assert found(body={"max_completion_tokens": 3600}) == []
+    assert "2 x 3900 tokens" in found(body={"max_completion_tokens": 3900})[0].message
+    assert found(body={"max_tokens": None}) == []  # then the server bounds them
 
 
 def test_a_server_without_a_key_stays_on_loopback(tmp_path: Path) -> None:

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from harness.chats.dataset import read_saved_dataset
-from harness.chats.tokenizing import Request, answer
+from harness.chats.tokenizing import Request, RowTokens, answer
 from harness.config.training.train import TrainSpec
 from harness.preflight.findings import Finding
 from harness.preflight.rows import tokens
 from harness.preflight.rows.contents import check_rows
-from harness.preflight.rows.tokens import ask, check_tokens
+from harness.preflight.rows.tokens import Sample, ask, check_tokens
 from tests.preflight.support import TEMPLATES, Row, model, saved_dataset, turn
 
 pytest.importorskip("transformers", reason="needs the extra `train`")
@@ -211,3 +211,17 @@ def test_generation_config_of_the_model_is_what_checkpoints_start_from(
     (other / "generation_config.json").write_text(json.dumps({"eos_token_id": [0, 7]}))
     done = checked(other, tmp_path, TEMPLATES / "chatml.jinja")
     assert "<|im_end|> (2), <|endoftext|> (0), 7" in done.at("note")[0]
+
+
+@pytest.mark.parametrize(
+    ("share", "length"),
+    [(0.0, 1), (0.01, 1), (0.5, 5), (0.51, 6), (0.9, 9), (0.95, 10), (0.99, 10), (1.0, 10)],
+)
+def test_a_percentile_is_the_nearest_rank(share: float, length: int) -> None:
+    rows = {n: RowTokens(length=n) for n in range(10, 0, -1)}
+    assert Sample(rows, 10).percentile(share) == length
+
+
+def test_a_rank_is_not_lost_to_the_binary_form_of_a_share() -> None:
+    rows = {n: RowTokens(length=n) for n in range(1, 101)}
+    assert [Sample(rows, 100).percentile(n / 100) for n in range(1, 101)] == list(range(1, 101))

@@ -7,14 +7,13 @@ items cost some 15 MB, whatever their answers' length.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import IO, TypeVar
 
 from harness.errors import ResultError
-from harness.runs.rows import Row, append
+from harness.runs.rows import Row, append, open_append, readable, row_at
 
 T = TypeVar("T")
 
@@ -25,13 +24,19 @@ CHUNK = 1000
 class Answers:
     """The append-only file of one repeat. Rows with `error` count as not answered."""
 
-    def __init__(self, path: Path) -> None:
-        """Open or make the index of a file; a torn last line is cut off it."""
+    def __init__(self, path: Path, *, settled: bool = False) -> None:
+        """Open or make the index of a file. A damaged line costs its own row and no other.
+
+        `settled`: rows with `error` count, too; nobody is asked for them any more.
+        """
         self.path = path
+        self._settled = settled
         self._where: dict[str, int] = {}
         self._end = 0
         self.errors = 0
         """Rows with an error that this process has appended."""
+        self.damaged = 0
+        """Lines from which nothing, or not all, could be read."""
         self._file: IO[bytes] | None = None
         if path.is_file():
             self._read_index()
@@ -43,26 +48,17 @@ class Answers:
         return item_id in self._where
 
     def _read_index(self) -> None:
-        with self.path.open("rb") as file:
-            for line in file:
-                try:
-                    row = json.loads(line)
-                except ValueError:
-                    break
-                if not line.endswith(b"\n") or not isinstance(row, dict) or "id" not in row:
-                    break
-                if "error" not in row:
-                    self._where[row["id"]] = self._end
-                self._end += len(line)
-        if self._end != self.path.stat().st_size:
-            with self.path.open("r+b") as file:
-                file.truncate(self._end)
+        for offset, row in readable(self.path):
+            if row is None or not _is_answer(row):
+                self.damaged += 1
+            elif "error" not in row or (self._settled and row["id"] not in self._where):
+                self._where[row["id"]] = offset
 
     def append(self, row: Row) -> None:
         """Write a row, whole, before anything else happens."""
         if self._file is None:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = self.path.open("ab", buffering=0)
+            self._file = open_append(self.path)
+            self._end = self._file.tell()
         size = append(self._file, row)
         # A row with an error has its place too: in this process it is the item's answer.
         self._where[row["id"]] = self._end
@@ -85,8 +81,22 @@ class Answers:
             for item_id in ids:
                 if item_id not in self._where:
                     raise ResultError(f"{self.path}: no answer to {item_id}")
-                file.seek(self._where[item_id])
-                yield json.loads(file.readline())
+                yield row_at(file, self._where[item_id])
+
+
+_NUMBERS = ("num_generated_tokens", "generation_start_time", "generation_end_time")
+
+
+def _is_answer(row: Row) -> bool:
+    """Whether it is a row of ours: of an item, with its answer's text or an error."""
+    texts = row.get("generations", [])
+    return (
+        isinstance(row.get("id"), str)
+        and isinstance(row.get("error", row.get("generation")), str)
+        and isinstance(texts, list)
+        and all(isinstance(text, str) for text in texts)
+        and all(isinstance(row.get(name), int | float | None) for name in _NUMBERS)
+    )
 
 
 def chunks(items: Iterable[T], size: int = CHUNK) -> Iterator[list[T]]:

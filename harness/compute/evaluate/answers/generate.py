@@ -1,8 +1,8 @@
 """Ask a server every item of a benchmark; resume by item from an append-only file.
 
-Each answer is one line of `partial-rs<k>.jsonl` (answers.py), written as it comes. A line cut by a
-crash is dropped and its item asked again. A request is retried with backoff by the OpenAI client;
-what still fails is a row with `error`, which a gate counts, never a silently empty answer.
+Each answer is one line of `partial-rs<k>.jsonl` (file.py), written as it comes. A line cut by a
+crash is dropped and its item asked again. A request that broke goes out again (../endpoint); what
+still fails is a row with `error`, which a gate counts, never a silently empty answer.
 """
 
 from __future__ import annotations
@@ -16,8 +16,12 @@ from typing import Any
 
 from harness.benchmarks.registry import Benchmark, Item
 from harness.compute.evaluate.answers.file import Answers
+from harness.compute.evaluate.answers.finish import gravest
+from harness.compute.evaluate.endpoint.client import ChatClient, Endpoint, Limits
+from harness.compute.evaluate.endpoint.replies import MAX_SUSPECT_IN_A_ROW, Answer, Fault, Kind
 from harness.compute.evaluate.graders.responses import strip_reasoning
 from harness.compute.serve.server import RunningServer
+from harness.config.endpoint import merged
 from harness.config.evaluation import EvaluationSpec
 from harness.errors import EvaluationError
 
@@ -41,15 +45,23 @@ class Generation:
     """Fields that only this engine's requests have."""
 
 
-def generate(work: Generation, server: RunningServer | None, evaluation: EvaluationSpec) -> Answers:
+def generate(
+    work: Generation,
+    server: RunningServer | None,
+    evaluation: EvaluationSpec,
+    *,
+    settled: bool = False,
+) -> Answers:
     """An answer to each item, on disk; without a server all must be there already.
 
-    As many requests are under way as `evaluation.concurrency` allows, and no more is in memory.
-    Raises ServerError when the server dies meanwhile, EvaluationError when it answers nothing
-    but errors. Rows that came until then stay on disk.
+    `settled`: an item whose request failed counts as asked. As many requests are under way as
+    `evaluation.concurrency` allows, and no more is in memory. Raises ServerError when the server
+    dies meanwhile, EvaluationError when it answers nothing but errors. Rows that came until then
+    stay on disk.
     """
-    answers = Answers(work.path)
+    answers = Answers(work.path, settled=settled)
     missing = sum(item["id"] not in answers for item in work.items)
+    _tell_what_is_left_out(work, answers, missing)
     if missing:
         assert server is not None, "answers are missing and nobody is there to ask"
         try:
@@ -59,6 +71,17 @@ def generate(work: Generation, server: RunningServer | None, evaluation: Evaluat
     return answers
 
 
+def _tell_what_is_left_out(work: Generation, answers: Answers, missing: int) -> None:
+    """Rows on disk that do not count: damaged ones, and those of items that are not asked."""
+    foreign = len(answers) - (len(work.items) - missing)
+    for count, what in (
+        (answers.damaged, "are damaged: what cannot be read of them is asked again"),
+        (foreign, "answer no item of this benchmark: left out"),
+    ):
+        if count:
+            print(f"{work.benchmark.name}: {count} lines of {work.path.name} {what}", flush=True)
+
+
 async def _generate(
     work: Generation,
     missing: int,
@@ -66,41 +89,53 @@ async def _generate(
     server: RunningServer,
     evaluation: EvaluationSpec,
 ) -> None:
-    import httpx
-    from openai import AsyncOpenAI
-
     total = len(work.items)
     progress = _AnswerCount(work, total, total - missing)
-    came = errors_in_a_row = 0
-    timeout = evaluation.request_timeout_minutes * 60
-    connections = httpx.Limits(max_connections=evaluation.concurrency)
+    came = 0
+    in_vain = _InVain(work.benchmark.name)
+    at_once = min(evaluation.concurrency, missing)
     todo = ((i, item) for i, item in enumerate(work.items) if item["id"] not in answers)
-    async with AsyncOpenAI(
-        base_url=server.base_url,
-        api_key=server.api_key,
-        max_retries=RETRIES,
-        timeout=timeout,
-        http_client=httpx.AsyncClient(limits=connections, timeout=timeout, trust_env=False),
+    async with ChatClient(
+        Endpoint(server.base_url, server.api_key, server.model, getattr(server, "proxied", False)),
+        Limits(at_once, evaluation.request_timeout_minutes * 60, RETRIES),
+        body_field="evaluation.body",
+        say=progress.say,
     ) as client:
 
         async def worker() -> None:
-            nonlocal came, errors_in_a_row
+            nonlocal came
             for index, item in todo:
-                row = await ask(client, server.model, work, index, item, evaluation)
+                row, fault = await ask(client, work, index, item, evaluation)
                 answers.append(row)
                 came += 1
-                errors_in_a_row = errors_in_a_row + 1 if "error" in row else 0
-                if errors_in_a_row >= MAX_ERRORS_IN_A_ROW:
-                    raise EvaluationError(
-                        f"{work.benchmark.name}: {errors_in_a_row} requests in a row failed, "
-                        f"the last with: {row['error']}"
-                    )
+                in_vain.note(fault)
                 progress.step(total - missing + came)
 
-        await _all_or_server_death(
-            [worker() for _ in range(min(evaluation.concurrency, missing))], server
-        )
+        await _all_or_server_death([worker() for _ in range(at_once)], server)
     progress.end(total - missing + came)
+
+
+@dataclass
+class _InVain:
+    """Tells when there is no use in asking on."""
+
+    name: str
+    _errors: int = 0
+    _suspect: int = 0
+
+    def note(self, fault: Fault | None) -> None:
+        """Of a request: why it has no answer, None where it has one. Raises EvaluationError."""
+        self._errors = self._errors + 1 if fault else 0
+        suspect = fault is not None and fault.kind is Kind.SUSPECT
+        self._suspect = self._suspect + 1 if suspect else 0
+        if fault is None:
+            return
+        if fault.kind is Kind.HOPELESS:
+            raise EvaluationError(f"{self.name}: {fault}")
+        if self._suspect >= MAX_SUSPECT_IN_A_ROW or self._errors >= MAX_ERRORS_IN_A_ROW:
+            raise EvaluationError(
+                f"{self.name}: {self._errors} requests in a row failed, the last with: {fault}"
+            )
 
 
 async def _all_or_server_death(tasks: Sequence[Any], server: RunningServer) -> None:
@@ -121,58 +156,69 @@ async def _all_or_server_death(tasks: Sequence[Any], server: RunningServer) -> N
 
 
 async def ask(
-    client: Any, model: str, work: Generation, index: int, item: Item, evaluation: EvaluationSpec
-) -> Row:
-    """Every turn of an item; its row in NeMo-Skills' field names, or a row with `error`.
+    client: ChatClient, work: Generation, index: int, item: Item, evaluation: EvaluationSpec
+) -> tuple[Row, Fault | None]:
+    """Every turn of an item: its row in NeMo-Skills' field names, or one with `error` and the fault.
 
     After several turns `generations` holds each answer, `generation` the last, and tokens are
-    those of all; an earlier answer stands in context without its think block.
+    those of all; an earlier answer stands in context without its think block. What was thought
+    apart is kept under the server's own name of it.
     """
-    from openai import APIError
-
-    sampling = evaluation.sampling
-    temperature = temperature_of(work.benchmark, item, evaluation)
+    fields = request_fields(work, index, item, evaluation)
     started = time.time()
     row: Row = {"id": item["id"]}
     messages: list[dict[str, str]] = []
-    answers: list[str] = []
-    used: list[int | None] = []
+    answers: list[Answer] = []
+    fault: Fault | None = None
     try:
         for turn in work.benchmark.turns(item):
             messages.append({"role": "user", "content": turn})
-            answer = await client.chat.completions.create(
-                model=model,
-                messages=messages,
-                temperature=temperature,
-                top_p=sampling.top_p,
-                max_tokens=sampling.max_tokens,
-                seed=item_seed(sampling.seed, work.repeat, index),
-                extra_body=dict(work.extra_body) if temperature else {},
-            )
-            if not getattr(answer, "choices", None):
-                raise EvaluationError("it answers, but not as a chat completions endpoint does")
-            choice = answer.choices[0]
-            answers.append(choice.message.content or "")
-            messages.append({"role": "assistant", "content": strip_reasoning(answers[-1])})
-            # Servers with a reasoning parser send thinking apart; it is kept, and not graded.
-            reasoning = (choice.message.model_extra or {}).get("reasoning_content")
-            if reasoning:
-                row["reasoning_content"] = reasoning
-            if row.get("finish_reason") != "length":
-                row["finish_reason"] = choice.finish_reason
-            used.append(answer.usage.completion_tokens if answer.usage else None)
-        row["num_generated_tokens"] = None if None in used else sum(used)
-        row["generation"] = answers[-1]
-        if len(answers) > 1:
-            row["generations"] = answers
-    except (APIError, EvaluationError) as error:
-        row["error"] = f"{type(error).__name__}: {error}"[:2000]
+            answers.append(await client.ask(messages, fields))
+            messages.append({"role": "assistant", "content": strip_reasoning(answers[-1].text)})
+        row |= _answered(answers)
+    except Fault as error:
+        fault = error
+        row["error"] = str(error)[:2000]
     ended = time.time()
-    return row | {
+    times = {
         "generation_start_time": started,
         "generation_end_time": ended,
         "generation_time": ended - started,
     }
+    return row | times, fault
+
+
+def request_fields(
+    work: Generation, index: int, item: Item, evaluation: EvaluationSpec
+) -> dict[str, Any]:
+    """The fields of an item's requests beside model and messages."""
+    sampling = evaluation.sampling
+    temperature = temperature_of(work.benchmark, item, evaluation)
+    ours = {
+        "temperature": temperature,
+        "top_p": sampling.top_p,
+        "max_tokens": sampling.max_tokens,
+        "seed": item_seed(sampling.seed, work.repeat, index),
+        **(work.extra_body if temperature else {}),
+    }
+    return merged(ours, evaluation.body)
+
+
+def _answered(answers: Sequence[Answer]) -> Row:
+    """What a row says of its answers: one for each turn."""
+    row: Row = {}
+    for answer in answers:
+        row |= answer.reasoning
+    used = [answer.completion_tokens for answer in answers]
+    lowered = [answer.lowered_to for answer in answers if answer.lowered_to is not None]
+    row["finish_reason"] = gravest([answer.finish_reason for answer in answers])
+    row["num_generated_tokens"] = None if None in used else sum(filter(None, used))
+    if lowered:
+        row["max_tokens_lowered_to"] = min(lowered)
+    row["generation"] = answers[-1].text
+    if len(answers) > 1:
+        row["generations"] = [answer.text for answer in answers]
+    return row
 
 
 def temperature_of(benchmark: Benchmark, item: Item, evaluation: EvaluationSpec) -> float:
@@ -197,16 +243,17 @@ class _AnswerCount:
         self._name = f"{work.benchmark.name}" + (f" rs{work.repeat}" if work.repeat else "")
         self._total, self._last, self._started = total, time.monotonic(), time.monotonic()
         if resumed:
-            self._say(f"{resumed} of {total} answers are there already")
+            self.say(f"{resumed} of {total} answers are there already")
 
     def step(self, count: int) -> None:
         if time.monotonic() - self._last >= _PROGRESS_S:
             self._last = time.monotonic()
-            self._say(f"{count} of {self._total} answers")
+            self.say(f"{count} of {self._total} answers")
 
     def end(self, count: int) -> None:
         seconds = time.monotonic() - self._started
-        self._say(f"{count} of {self._total} answers, {seconds:.1f} s")
+        self.say(f"{count} of {self._total} answers, {seconds:.1f} s")
 
-    def _say(self, text: str) -> None:
+    def say(self, text: str) -> None:
+        """A line of the log."""
         print(f"{self._name}: {text}", flush=True)

@@ -23,8 +23,9 @@ from harness.benchmarks.prepare import (
 from harness.benchmarks.registry import Benchmark, Item
 from harness.compute.evaluate.answers.file import Answers, chunks
 from harness.compute.evaluate.answers.generate import SEED_RULE, Generation, generate
+from harness.compute.evaluate.endpoint.replies import REASONING
 from harness.compute.evaluate.evaluators.evaluator import Outcome
-from harness.compute.evaluate.gates import Tally
+from harness.compute.evaluate.gates import Tally, tally
 from harness.compute.evaluate.graders import Grader, grader_of
 from harness.compute.evaluate.graders.aggregate import BenchmarkAggregator
 from harness.compute.serve.server import RunningServer
@@ -35,7 +36,9 @@ from harness.runs.paths import CellPaths
 from harness.runs.rows import json_line
 
 Row = dict[str, Any]
-_NOT_FOR_SUMS = frozenset({"completion", "generation", "serialized_output"})
+_NOT_FOR_SUMS = frozenset(
+    {"completion", "generation", "generations", "serialized_output", *REASONING}
+)
 
 
 @dataclass
@@ -49,6 +52,8 @@ class BuiltinEvaluator:
     evaluation: EvaluationSpec
     request_body: Mapping[str, Any] = field(default_factory=dict)
     """Fields that only this engine's requests have."""
+    settled: bool = False
+    """Whether items whose requests failed count as asked: their answers wait for the judge alone."""
     _answers: list[Answers] = field(default_factory=list)
 
     backend = "builtin"
@@ -84,12 +89,14 @@ class BuiltinEvaluator:
             "items_of_benchmark": self.benchmark.items,
             "prompts_sha256": digest.hexdigest(),
             "repeats": self.repeats,
+            "body": dict(self.evaluation.body) or None,
         }
 
-    def has_answers(self) -> bool:
+    def has_answers(self, settled: bool | None = None) -> bool:
         """See `Evaluator.has_answers`."""
+        settled = self.settled if settled is None else settled
         for repeat in range(self.repeats):
-            answers = Answers(self.paths.partial(repeat))
+            answers = Answers(self.paths.partial(repeat), settled=settled)
             if not all(item["id"] in answers for item in self.items):
                 return False
         return True
@@ -101,7 +108,12 @@ class BuiltinEvaluator:
             work = Generation(
                 self.benchmark, self.items, repeat, self.paths.partial(repeat), self.request_body
             )
-            self._answers.append(generate(work, server, self.evaluation))
+            self._answers.append(generate(work, server, self.evaluation, settled=self.settled))
+
+    def tallies(self) -> list[Tally]:
+        """What the gates must know of the answers that `run` left, before they are graded."""
+        ids = [item["id"] for item in self.items]
+        return [tally(answers.rows(ids)) for answers in self._answers]
 
     def metrics(self) -> Outcome:
         """See `Evaluator.metrics`; writes `output-rs<k>.jsonl`: item, answer and grade."""
@@ -143,7 +155,7 @@ class BuiltinEvaluator:
     def _versions(self) -> dict[str, str]:
         """Of the client that asks, and of what decides the grades."""
         packages = self.benchmark.kind.packages if self.benchmark.kind else ()
-        return {name: metadata.version(name) for name in ("openai", *packages)}
+        return {name: metadata.version(name) for name in ("aiohttp", *packages)}
 
 
 def _graded(

@@ -65,8 +65,11 @@ class Evaluator(Protocol):
         """
         ...
 
-    def has_answers(self) -> bool:
-        """Whether every answer is on disk already: then no server is needed."""
+    def has_answers(self, settled: bool | None = None) -> bool:
+        """Whether every answer is on disk already: then no server is needed.
+
+        `settled`: whether an item whose request failed counts; unset: as the evaluator was made.
+        """
         ...
 
     def run(self, server: RunningServer | None) -> None:

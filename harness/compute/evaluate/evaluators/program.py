@@ -60,7 +60,7 @@ class ProgramEvaluator:
             "repeats": self.repeats,
         }
 
-    def has_answers(self) -> bool:
+    def has_answers(self, settled: bool | None = None) -> bool:
         """See `Evaluator.has_answers`; `ns` itself goes on where it was, with a server."""
         return False
 

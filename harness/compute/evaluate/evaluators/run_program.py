@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.compute.serve.server import RunningServer
-from harness.errors import EvaluationError
+from harness.errors import EvaluationError, ServerError, first_line
 from harness.processes.supervised import SupervisedProcess
 from harness.runs.metrics import Metrics
 
@@ -48,12 +48,16 @@ def run_program(
     texts in `hidden`.
 
     Whatever it started ends with it, also when this process is killed. Raises EvaluationError,
-    with the end of the log, when it fails or takes longer than `limit_s` seconds; ServerError as
-    soon as the server that it asks is dead.
+    with the end of the log, when it cannot be started, fails or takes longer than `limit_s` seconds;
+    ServerError as soon as the server that it asks is dead.
     """
-    process = SupervisedProcess(
-        argv, environ, log, marker=secrets.token_hex(8), secrets=list(hidden), grace_s=5.0
-    )
+    try:
+        process = SupervisedProcess(
+            argv, environ, log, marker=secrets.token_hex(8), secrets=list(hidden), grace_s=5.0
+        )
+    except ServerError as error:  # of a program that is no server: starting one again helps nobody
+        why = first_line(error).removeprefix("the server cannot be started: ")
+        raise EvaluationError(f"{name} cannot be started: {why}; log: {log}") from None
     began = time.monotonic()
     said = began
     try:

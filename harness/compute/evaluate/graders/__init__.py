@@ -9,12 +9,12 @@ Which kinds there are, and what each needs, is a row of config/graders.py.
 responses.py               think blocks and boxes, common to all
 math_answers.py            gsm8k (math_worker.py compares, in a process of its own)
 multiple_choice.py         mmlu
-instructions_following.py  ifeval
-code.py                    human-eval, mbpp (code_runner.py runs them, in a sandbox)
+instructions_following.py  ifeval (instructions_worker.py checks responses of unusual length)
+code.py                    human-eval, mbpp: code_runner.py compares, in a sandbox, what
+                           code_program.py gets out of a program and code_values.py brings over
 ground_truth.py            what the code benchmarks' tests expect, computed once
 workers.py                 helper processes under hard time limits
 aggregate.py tokens.py     grades of all rows -> metrics.json
-evaluator.py               the three parts as one: ask, grade, sum up
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ Source of the rules: NeMo-Skills (0b012df) `evaluation/evaluator/code.py` (`prep
 
 from __future__ import annotations
 
+import base64
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -67,15 +68,9 @@ class CodeGrader:
         if unknown := [item["id"] for item in items if item["id"] not in known]:
             raise EvaluationError(f"{self._folder} has no task {unknown[0]}")
         completions = [extract_code(strip_reasoning(response)) for response in responses]
-        tasks = [
-            {
-                **known[item["id"]],
-                "solution": known[item["id"]]["prompt"] + completion,
-                **self._times,
-            }
-            for item, completion in zip(items, completions, strict=True)
-        ]
-        limits_s = [sum(task["limits_s"].values()) + _OVERHEAD_S for task in tasks]
+        named = [known[item["id"]] for item in items]
+        tasks = _Tasks(self._folder, named, completions, self._times)
+        limits_s = [sum(task["limits_s"].values()) + _OVERHEAD_S for task in named]
         verdicts = run_tasks(self._command(), tasks, limits_s, workers)
         return [_row(*pair) for pair in zip(completions, verdicts, strict=True)]
 
@@ -85,12 +80,12 @@ class CodeGrader:
         environment = {"PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1", **threads}
         if libraries := os.environ.get("LD_LIBRARY_PATH"):
             environment["LD_LIBRARY_PATH"] = libraries
-        arguments = [*argv, self._dataset, str(self._folder)]
+        arguments = [*argv, self._dataset]
         watch = sandbox.watcher(self._limits)
         try:
             command = sandbox.sandboxed(
                 [*arguments, "sandboxed"],
-                readable=[*readable, self._folder],
+                readable=readable,  # not what the tests expect: a program could return it
                 environment=environment,
                 limits=self._limits,
             )
@@ -101,6 +96,33 @@ class CodeGrader:
             home = {"PATH": os.environ.get("PATH", os.defpath), **environment}
             return Command([*arguments, "open"], env=home, watch=watch)
         return Command(command, env={}, watch=watch)
+
+
+class _Tasks(Sequence[dict[str, Any]]):
+    """What a helper is given, made when its turn comes: the expected outputs take hundreds of MB."""
+
+    def __init__(
+        self,
+        folder: Path,
+        named: Sequence[Mapping[str, Any]],
+        completions: Sequence[str],
+        times: Mapping[str, float],
+    ) -> None:
+        self._folder, self._named, self._completions = folder, named, completions
+        self._times = times
+
+    def __len__(self) -> int:
+        return len(self._named)
+
+    def __getitem__(self, number: Any) -> Any:
+        known = self._named[number]
+        truth = (self._folder / known["file"]).read_bytes()
+        return {
+            "truth": base64.b64encode(truth).decode(),
+            "solution": known["prompt"] + self._completions[number],
+            "limits_s": known["limits_s"],
+            **self._times,
+        }
 
 
 def _row(completion: str, verdict: Any) -> dict[str, Any]:

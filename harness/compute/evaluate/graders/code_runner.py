@@ -1,43 +1,46 @@
 """The helper process of the code grader, inside the sandbox: `python -m` this module.
 
-It runs a program against a task's tests as EvalPlus at c91370f does, the commit that NeMo-Skills
-(0b012df) pins. EvalPlus 0.3.1 gives the guards, the task lists and the oracle, but its own loop grades
-differently: it fails every solution of HumanEval/32 (its oracle forgets to count the tests),
-knows two more oracles (Mbpp/558, Mbpp/581), and asks for the reference's type where numbers are
-compared within a tolerance.
+It grades a program as EvalPlus at c91370f does, the commit that NeMo-Skills
+(0b012df) pins, except that
+the program's own process (code_program.py) knows neither the expected outputs nor the comparison,
+and what it returns is compared as plain data (code_values.py). EvalPlus 0.3.1 gives the guards, the
+task lists and the oracle, but its own loop grades differently: it fails every solution of
+HumanEval/32 (its oracle forgets to count the tests), knows two more oracles (Mbpp/558, Mbpp/581), and
+asks for the reference's type where numbers are compared within a tolerance.
 """
 
 from __future__ import annotations
 
-import functools
+import base64
 import gzip
-import multiprocessing
 import os
 import pickle
-import shutil
 import sys
-import tempfile
-from pathlib import Path
 from typing import Any
 
+from harness.compute.evaluate.graders.code_program import (
+    Program,
+    Silent,
+    Work,
+    hide_this_process,
+)
+from harness.compute.evaluate.graders.code_values import unpacked
 from harness.compute.evaluate.graders.ground_truth import SUITE_GRACE_S
 from harness.compute.evaluate.sandbox import sandbox
 
-_PROGRAM_MEMORY_BYTES = 4 << 30
-_PASS, _FAIL, _UNKNOWN = 0, 1, 3
-_STATUS = {_PASS: "pass", _FAIL: "fail"}
+SUITES = ("base", "plus")
 _SCRATCH = ("/tmp", "/dev/shm")
 
 
 def main() -> None:
-    """Answer tasks until the input ends. Arguments: data set, ground-truth folder, mode.
+    """Answer tasks until the input ends. Arguments: data set, mode.
 
     The mode is `sandboxed` (all processes and scratch files to be seen are this sandbox's) or
     `open`.
     """
     from harness.compute.evaluate.graders.workers import serve
 
-    dataset, folder, mode = sys.argv[1:]
+    dataset, mode = sys.argv[1:]
     sandboxed = mode == "sandboxed"
     if sandboxed:
         sandbox.limit_myself(sandbox.Limits())
@@ -47,76 +50,64 @@ def main() -> None:
     null = os.open(os.devnull, os.O_RDWR)
     for stream in (0, 1, 2):
         os.dup2(null, stream)
-    answer = functools.partial(_answer, dataset, Path(folder), (source, sink))
-    serve(answer, source, sink, retire=_left_behind if sandboxed else None)
-
-
-def _answer(
-    dataset: str, folder: Path, private: tuple[int, ...], task: dict[str, Any]
-) -> dict[str, str]:
-    with gzip.open(folder / task["file"], "rb") as stream:
-        truth = pickle.load(stream)
-    return {suite: _run_suite(dataset, truth, suite, task, private) for suite in ("base", "plus")}
-
-
-def _run_suite(
-    dataset: str, truth: dict[str, Any], suite: str, task: dict[str, Any], private: tuple[int, ...]
-) -> str:
-    """`pass`, `fail` or `timeout`. Source: EvalPlus `untrusted_check` with fast_check."""
-    limits = [max(task["min_limit_s"], task["limit_factor"] * s) for s in truth[suite]["times"]]
-    context = multiprocessing.get_context("fork")
-    # Without a lock: a program could take it and never give it back.
-    status = context.RawValue("i", _UNKNOWN)
-    folder = tempfile.mkdtemp()
-    child = context.Process(
-        target=_execute,
-        args=(private, folder, dataset, truth, suite, task["solution"], limits, status),
+    hide_this_process()
+    grading = _Grading(dataset, (source, sink))
+    serve(
+        grading.answer,
+        source,
+        sink,
+        before=grading.fork,
+        retire=_left_behind if sandboxed else None,
     )
-    child.start()
-    child.join(min(task["limits_s"][suite], sum(limits) + SUITE_GRACE_S))
-    if child.is_alive():
-        child.kill()
-        child.join()
-    shutil.rmtree(folder, ignore_errors=True)
-    return _STATUS.get(status.value, "timeout")
 
 
-def _execute(
-    private: tuple[int, ...],
-    folder: str,
-    dataset: str,
-    truth: dict[str, Any],
-    suite: str,
-    solution: str,
-    limits: list[float],
-    status: Any,
-) -> None:
-    from evalplus.eval.utils import reliability_guard, swallow_io, time_limit
+class _Grading:
+    """One task after the other; the processes of its program are there before the task is."""
 
-    # The program must not write answers of its own.
-    for descriptor in private:
-        os.close(descriptor)
-    os.setsid()
-    os.chdir(folder)
-    leave = os._exit  # the program may replace it
-    entry_point, atol, tests = truth["entry_point"], truth["atol"], truth[suite]
-    reliability_guard(maximum_memory_bytes=_PROGRAM_MEMORY_BYTES)
-    try:
-        names: dict[str, Any] = {}
-        with swallow_io():
-            exec(solution, names)
-        function = names[entry_point]
-        for inputs, expected, limit in zip(tests["inputs"], tests["expected"], limits, strict=True):
-            with time_limit(limit), swallow_io():
-                output = function(*inputs)
-            if atol == 0 and _is_floats(expected):
-                atol = 1e-6  # from here on, as EvalPlus has it
-            if not is_right(dataset, entry_point, inputs, output, expected, atol):
-                raise AssertionError
-        status.value = _PASS
-    except BaseException:
-        status.value = _FAIL
-    leave(0)
+    def __init__(self, dataset: str, private: tuple[int, ...]) -> None:
+        self._dataset, self._private = dataset, private
+        self._programs: dict[str, Program] = {}
+
+    def fork(self) -> None:
+        """For the next task. What it expects is not in this process yet."""
+        self._programs = {}
+        for suite in SUITES:
+            others = [program.fileno() for program in self._programs.values()]
+            self._programs[suite] = Program([*self._private, *others])
+
+    def answer(self, task: dict[str, Any]) -> dict[str, str]:
+        """`pass`, `fail` or `timeout` for each suite."""
+        truth = pickle.loads(gzip.decompress(base64.b64decode(task.pop("truth"))))
+        statuses = {}
+        for suite in SUITES:
+            program = self._programs[suite]
+            statuses[suite] = self._run(program, suite, truth, task)
+            program.end()  # before the other suite, whose program is to meet nothing of it
+        return statuses
+
+    def _run(
+        self, program: Program, suite: str, truth: dict[str, Any], task: dict[str, Any]
+    ) -> str:
+        """Source: EvalPlus `untrusted_check` with fast_check; who is silent is out of time."""
+        from evalplus.eval._special_oracle import MBPP_OUTPUT_SET_EQ_TASKS
+
+        tests, entry_point, atol = truth[suite], truth["entry_point"], truth["atol"]
+        limits_s = [max(task["min_limit_s"], task["limit_factor"] * s) for s in tests["times"]]
+        as_sets = self._dataset == "mbpp" and entry_point in MBPP_OUTPUT_SET_EQ_TASKS
+        work = Work(task["solution"], entry_point, tests["inputs"], limits_s, as_sets)
+        try:
+            program.give(work, min(task["limits_s"][suite], sum(limits_s) + SUITE_GRACE_S))
+            for inputs, expected in zip(tests["inputs"], tests["expected"], strict=True):
+                output = unpacked(program.output())
+                if atol == 0 and _is_floats(expected):
+                    atol = 1e-6  # from here on, as EvalPlus has it
+                if not is_right(self._dataset, entry_point, inputs, output, expected, atol):
+                    return "fail"
+        except Silent:
+            return "timeout"
+        except Exception:  # it raised, or its output cannot be compared
+            return "fail"
+        return "pass"
 
 
 def is_right(

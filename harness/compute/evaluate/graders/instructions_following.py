@@ -8,6 +8,7 @@ The rules are those of google-research `instruction_following_eval/evaluation_li
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
 import importlib.util
 import os
@@ -18,18 +19,29 @@ from types import ModuleType
 from typing import Any
 
 from harness.compute.evaluate.graders.responses import strip_reasoning
+from harness.compute.evaluate.graders.workers import Command, Failure, Helpers
 from harness.errors import EvaluationError
 from harness.package import needs
+from harness.processes.shell import importable
 
 _CHECKERS = "lm_eval.tasks.ifeval"
-_NEED_PUNKT = frozenset(
+_GRADED = ("prompt", "instruction_id_list", "kwargs")
+NEED_PUNKT = frozenset(
     {"length_constraints:number_sentences", "change_case:capital_word_frequency"}
 )
 _LOADING = threading.Lock()
+_SHORT = 20_000
+"""Characters of a response that is checked here. The checkers' patterns take time by the square of
+a line's length; in a longer one they may take hours, inside a C call that nothing interrupts."""
+_WORKER = "harness.compute.evaluate.graders.instructions_worker"
+_LONG_LIMIT_S = 60.0
 
 
 class InstructionGrader:
     """Strict and loose verdicts for each instruction of a prompt."""
+
+    def __init__(self) -> None:
+        self._helpers: Helpers | None = None
 
     def grade(
         self, items: Sequence[Mapping[str, Any]], responses: Sequence[str], *, workers: int = 2
@@ -37,30 +49,64 @@ class InstructionGrader:
         """For each row `strict_eval` and `loose_eval`.
 
         Each holds `follow_all_instructions` and `follow_instruction_list`. Items need `prompt`,
-        `instruction_id_list` and `kwargs`. `workers` is not used: this is fast.
+        `instruction_id_list` and `kwargs`. A response that a checker breaks on, or needs more than
+        a minute for, does not follow. `workers` is for responses of unusual length; the others
+        are fast.
 
         Raises:
             EvaluationError: a package or NLTK's punkt_tab is missing, or an instruction unknown.
         """
         needed = {name for item in items for name in item["instruction_id_list"]}
-        checkers = load_checkers(needs_punkt=bool(needed & _NEED_PUNKT))
+        checkers = load_checkers(needs_punkt=bool(needed & NEED_PUNKT))
         if unknown := sorted(needed - checkers.keys()):
             raise EvaluationError(f"lm-eval has no checker for {', '.join(unknown)}")
+        pairs = [(i, strip_reasoning(r)) for i, r in zip(items, responses, strict=True)]
+        long = [pair for pair in pairs if len(pair[1]) > _SHORT]
+        apart = iter(self._apart(long, workers))
         return [
-            _grade(checkers, item, strip_reasoning(response))
-            for item, response in zip(items, responses, strict=True)
+            next(apart) if len(text) > _SHORT else grade_one(checkers, item, text)
+            for item, text in pairs
+        ]
+
+    def _apart(
+        self, pairs: Sequence[tuple[Mapping[str, Any], str]], workers: int
+    ) -> list[dict[str, Any]]:
+        """Grades by helper processes, each under a time limit."""
+        if not pairs:
+            return []
+        if self._helpers is None:
+            argv = [sys.executable, "-m", _WORKER]
+            self._helpers = Helpers(Command(argv, env=importable(), tries_when_late=1))
+        tasks = [{"item": {n: item[n] for n in _GRADED}, "response": text} for item, text in pairs]
+        found = self._helpers.run(tasks, [_LONG_LIMIT_S] * len(tasks), workers)
+        return [
+            _unfollowed(item, each.reason) if isinstance(each, Failure) else each
+            for (item, _), each in zip(pairs, found, strict=True)
         ]
 
 
-def _grade(checkers: Mapping[str, Any], item: Mapping[str, Any], response: str) -> dict[str, Any]:
+def grade_one(
+    checkers: Mapping[str, Any], item: Mapping[str, Any], response: str
+) -> dict[str, Any]:
+    """Both verdicts on one response without its think block."""
     instructions = [
         _build(checkers[name], name, kwargs, item["prompt"])
         for name, kwargs in zip(item["instruction_id_list"], item["kwargs"], strict=True)
     ]
-    return {
-        "strict_eval": _verdict([_follows(each, [response]) for each in instructions]),
-        "loose_eval": _verdict([_follows(each, loosened(response)) for each in instructions]),
-    }
+    strict = [_follows(each, [response]) for each in instructions]
+    # The response itself is one of the loose texts, and others are often the same.
+    others = [text for text in dict.fromkeys(loosened(response)) if text != response]
+    loose = [
+        followed or _follows(each, others)
+        for each, followed in zip(instructions, strict, strict=True)
+    ]
+    return {"strict_eval": _verdict(strict), "loose_eval": _verdict(loose)}
+
+
+def _unfollowed(item: Mapping[str, Any], why: str) -> dict[str, Any]:
+    _tell(f"{item.get('id', 'a response')} cannot be checked ({why})")
+    none = [False] * len(item["instruction_id_list"])
+    return {"strict_eval": _verdict(none), "loose_eval": _verdict(list(none))}
 
 
 def _verdict(followed: list[bool]) -> dict[str, Any]:
@@ -68,7 +114,20 @@ def _verdict(followed: list[bool]) -> dict[str, Any]:
 
 
 def _follows(instruction: Any, variants: Sequence[str]) -> bool:
-    return any(text.strip() and instruction.check_following(text) for text in variants)
+    return any(text.strip() and _check(instruction, text) for text in variants)
+
+
+def _check(instruction: Any, text: str) -> bool:
+    try:
+        return bool(instruction.check_following(text))
+    except Exception as error:  # a thousand brackets are too deep for a JSON parser, for one
+        _tell(f"{type(instruction).__name__} breaks on a response ({type(error).__name__})")
+        return False
+
+
+@functools.cache  # the same once
+def _tell(what: str) -> None:
+    print(f"{what}: it counts as not followed", file=sys.stderr, flush=True)
 
 
 def loosened(response: str) -> list[str]:

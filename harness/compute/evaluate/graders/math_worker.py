@@ -2,7 +2,7 @@
 
 math-verify limits its time by SIGALRM, which works only in a process's main thread, and sympy can
 spend minutes inside one C call where no signal is handled. Hence a process of its own, with the
-hard limit kept by the parent (`workers.run_tasks`).
+hard limit kept by the parent (workers.py).
 """
 
 from __future__ import annotations
@@ -77,13 +77,13 @@ def main() -> None:
     from harness.compute.evaluate.graders.workers import serve
 
     resource.setrlimit(resource.RLIMIT_AS, (_MEMORY_BYTES, _MEMORY_BYTES))
+    # Nothing that a library prints, while it is imported too, may reach the answers.
+    sink = os.dup(1)
+    os.dup2(2, 1)
     try:
         math_equal("1.5", "x = \\frac{3}{2}")  # the imports and the parser's tables, before "ready"
     except ModuleNotFoundError as error:
         raise SystemExit(missing(error) or str(error)) from None
-    # Nothing that a library prints may reach the answers.
-    sink = os.dup(1)
-    os.dup2(2, 1)
     serve(_answer, sink=sink)
 
 

@@ -1,10 +1,9 @@
 """Ask a judge for what is missing: bounded retries, no call paid twice, a dead judge told apart.
 
 Requests run in a thread of their own, so that a signal or an error in the main thread lets those
-under way come home: their judgements are paid for. A time-out, 429 or 5xx is asked again by the
-OpenAI client, which honours Retry-After (up to two minutes). A refusal of one prompt (400) is a
-judgement without verdict, and not kept; a judge that refuses the key, does not know the model or
-gives nobody an answer stops the work.
+under way come home: their judgements are paid for. What broke is asked again, and Retry-After is
+waited for (../endpoint). A refusal of one prompt (400) is a judgement without verdict, and not
+kept; a judge that refuses the key, does not know the model or gives nobody an answer stops the work.
 """
 
 from __future__ import annotations
@@ -18,32 +17,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from harness.compute.evaluate.endpoint.client import ChatClient, Endpoint, Limits
+from harness.compute.evaluate.endpoint.replies import (
+    MAX_SUSPECT_IN_A_ROW,
+    NO_CHAT,
+    Answer,
+    Fault,
+    Kind,
+)
 from harness.compute.evaluate.judge.calls import Call
 from harness.compute.evaluate.judge.judgements import Judgement
 from harness.errors import EvaluationError
-from harness.runs.rows import append
+from harness.runs.rows import append, open_append
 
 MAX_FAILURES_IN_A_ROW = 5
 HOME_S = 20.0
 """How long calls under way may take to come home once the work must stop."""
 _PROGRESS_S = 10.0
-_MAX_RETRY_AFTER_S = 120.0  # longer waits the OpenAI client does not accept
-_HOPELESS = {
-    401: "the key is refused",
-    403: "the key is not allowed to use this model",
-    404: "no such model or address",
-}
-
-
-@dataclass(frozen=True)
-class Endpoint:
-    """An OpenAI-compatible server."""
-
-    base_url: str
-    api_key: str = field(repr=False)
-    model: str
-    proxied: bool = True
-    """Take proxies from the environment; not for a server on this node."""
 
 
 @dataclass
@@ -104,90 +94,77 @@ class Asking:
             )
 
     async def _ask_all(self) -> None:
-        import httpx
-        from openai import AsyncOpenAI
-
         waiting = iter(self.todo)
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        async with AsyncOpenAI(
-            base_url=self.endpoint.base_url,
-            api_key=self.endpoint.api_key,
-            max_retries=self.retries,
-            timeout=self.timeout_s,
-            http_client=httpx.AsyncClient(timeout=self.timeout_s, trust_env=self.endpoint.proxied),
+        async with ChatClient(
+            self.endpoint,
+            Limits(self.concurrency, self.timeout_s, self.retries),
+            body_field="evaluation.judge.body",
+            say=lambda text: print(f"{self.name}: judge: {text}", flush=True),
         ) as client:
-            with self.path.open("ab") as file:
+            with open_append(self.path) as file:
                 workers = [self._worker(client, waiting, file) for _ in range(self.concurrency)]
                 await asyncio.gather(*workers)
 
-    async def _worker(self, client: Any, waiting: Iterator[tuple[str, Call]], file: Any) -> None:
+    async def _worker(
+        self, client: ChatClient, waiting: Iterator[tuple[str, Call]], file: Any
+    ) -> None:
         for key, call in waiting:
             if self.stop:
                 return
-            judgement = await self._ask(client, key, call)
-            if judgement is not None:
+            try:
+                judgement = self._judgement(key, call, await self._asked(client, call))
+            except Fault as fault:
+                self._note(key, fault)
+            else:
                 append(file, judgement, to_disk=True)
+                self._in_a_row = 0
                 self.came[key] = judgement
                 self._unreadable += not self.readable(judgement["judgement"])
             self._say()
 
-    async def _ask(self, client: Any, key: str, call: Call) -> Judgement | None:
-        from openai import APIError, APIStatusError
-
+    async def _asked(self, client: ChatClient, call: Call) -> tuple[Answer, float]:
         began = time.time()
-        try:
-            asked = client.chat.completions.create(
-                model=self.endpoint.model, messages=call.messages, **self.request
-            )
-            # The client bounds the silence between two bytes, not the whole.
-            whole = (self.retries + 1) * self.timeout_s + self.retries * _MAX_RETRY_AFTER_S
-            answer = await asyncio.wait_for(asked, whole)
-            choices = getattr(answer, "choices", None)
-            if not choices:
-                self._failure("it answers, but not as a chat completions endpoint does")
-                return None
-        except APIStatusError as error:
-            text = self._scrubbed(f"HTTP {error.status_code}: {error.message}")
-            if error.status_code in _HOPELESS:
-                self.stop = f"{_HOPELESS[error.status_code]} ({text})"
-            elif error.status_code in (400, 413, 422):
-                self._refusal(key, text)
-            else:
-                self._failure(text)
-            return None
-        except asyncio.TimeoutError:
-            self._failure("it sends, but its answer does not end")
-            return None
-        except APIError as error:  # no connection, a time-out, an answer that is no JSON
-            self._failure(self._scrubbed(f"{type(error).__name__}: {error}"))
-            return None
-        self._in_a_row = 0
-        usage = answer.usage
+        answer = await client.ask(call.messages, self.request)
+        return answer, round(time.time() - began, 3)
+
+    def _judgement(self, key: str, call: Call, came: tuple[Answer, float]) -> Judgement:
+        answer, seconds = came
+        lowered = answer.lowered_to
         return {
             "key": key,
             "id": call.item,
             "call": call.name,
             "judge": self.label or self.endpoint.model,
-            "judgement": choices[0].message.content or "",
-            "finish_reason": choices[0].finish_reason,
-            "prompt_tokens": usage.prompt_tokens if usage else None,
-            "completion_tokens": usage.completion_tokens if usage else None,
-            "seconds": round(time.time() - began, 3),
+            "judgement": answer.text,
+            **answer.reasoning,
+            "finish_reason": answer.finish_reason,
+            "prompt_tokens": answer.prompt_tokens,
+            "completion_tokens": answer.completion_tokens,
+            "seconds": seconds,
+            **({} if lowered is None else {"max_tokens_lowered_to": lowered}),
         }
 
-    def _failure(self, text: str) -> None:
+    def _note(self, key: str, fault: Fault) -> None:
+        """A call without a judgement: whether others are worth asking."""
+        text = str(fault)
+        if fault.kind is Kind.HOPELESS:
+            self.stop = text
+        elif fault.kind is Kind.REFUSED and not text.startswith(NO_CHAT):
+            self._refusal(key, text)
+        else:
+            suspect = fault.kind is Kind.SUSPECT
+            self._failure(text, MAX_SUSPECT_IN_A_ROW if suspect else MAX_FAILURES_IN_A_ROW)
+
+    def _failure(self, text: str, at_most: int = MAX_FAILURES_IN_A_ROW) -> None:
         self.failed.append(text)
         self._in_a_row += 1
-        if self._in_a_row >= MAX_FAILURES_IN_A_ROW:
+        if self._in_a_row >= at_most:
             self.stop = f"{self._in_a_row} calls in a row failed, the last with: {text}"
 
     def _refusal(self, key: str, text: str) -> None:
         self.refused[key] = text
         if not self.came and len(self.refused) >= MAX_FAILURES_IN_A_ROW:
             self.stop = f"it refuses every prompt: {text}"
-
-    def _scrubbed(self, text: str) -> str:
-        return text.replace(self.endpoint.api_key, "***")[:500]
 
     def _say(self) -> None:
         done = len(self.came) + len(self.refused) + len(self.failed)

@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import Any
 
 from harness.benchmarks.items import Item
+from harness.compute.evaluate.answers.finish import ending
 from harness.compute.evaluate.evaluators.builtin import BuiltinEvaluator
 from harness.compute.evaluate.evaluators.evaluator import Outcome
 from harness.compute.evaluate.gates import answers_verdict, tally
@@ -62,10 +63,15 @@ class JudgedEvaluator(BuiltinEvaluator):
     def _judge_rows(
         self, kind: Judged, rows: Sequence[Row]
     ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-        """Rows with `judgement-<call>`, and how many calls and tokens they cost in all."""
+        """Rows with `judgement-<call>`, and how many calls and tokens they cost in all.
+
+        A row without an answer has empty judgements, which no call was made for.
+        """
         judge, benchmark, name = self.judge, self.benchmark, self.benchmark.name
-        settings = {"model": judge.model(benchmark), **judge.request(benchmark)}
-        calls = [c for i, r in zip(self.items, rows, strict=True) for c in kind.calls(i, r)]
+        settings = judge.settings(benchmark)
+        pairs = list(zip(self.items, rows, strict=True))
+        empty = [c for item, row in pairs if "error" in row for c in kind.calls(item, row)]
+        calls = [c for item, row in pairs if "error" not in row for c in kind.calls(item, row)]
         keyed = {key_of(call, settings): call for call in calls}
         done = read_judgements(self.paths.judgements)
         todo = [(key, call) for key, call in keyed.items() if key not in done]
@@ -88,7 +94,8 @@ class JudgedEvaluator(BuiltinEvaluator):
             )
             asking.run()
             done, refused = {**done, **asking.came}, asking.refused
-        return _with_judgements(self.items, rows, keyed, done, refused), _usage(kind, keyed, done)
+        judged = _with_judgements(pairs, keyed, done, refused, empty)
+        return judged, _usage(kind, keyed, done)
 
     def _write_output(self, rows: Sequence[Row]) -> None:
         with open_atomic(self.paths.output(0)) as file:
@@ -103,20 +110,22 @@ def judged_kind(grader: str) -> Judged:
 
 
 def _with_judgements(
-    items: Sequence[Item],
-    rows: Sequence[Row],
+    pairs: Sequence[tuple[Item, Row]],
     keyed: Mapping[str, Call],
     done: Mapping[str, Judgement],
     refused: Mapping[str, str],
+    empty: Sequence[Call],
 ) -> list[dict[str, Any]]:
     by_item: defaultdict[str, dict[str, Any]] = defaultdict(dict)
+    for call in empty:
+        by_item[call.item][f"judgement-{call.name}"] = ""
     for key, call in keyed.items():
         text = done[key]["judgement"] if key in done else ""
         # A judge may think aloud about every verdict; what follows its thoughts counts.
         by_item[call.item][f"judgement-{call.name}"] = strip_reasoning(text)
         if key in refused:
             by_item[call.item][f"judgement-{call.name}-refused"] = refused[key]
-    return [{**i, **r, **by_item[i["id"]]} for i, r in zip(items, rows, strict=True)]
+    return [{**item, **row, **by_item[item["id"]]} for item, row in pairs]
 
 
 def _usage(
@@ -127,9 +136,9 @@ def _usage(
     return {
         "calls": len(keyed),
         "invalid": len(keyed) - readable,
-        "prompt_tokens": sum(j["prompt_tokens"] or 0 for j in used),
-        "completion_tokens": sum(j["completion_tokens"] or 0 for j in used),
-        "cut_at_max_tokens": sum(j["finish_reason"] == "length" for j in used),
+        "prompt_tokens": sum(j.get("prompt_tokens") or 0 for j in used),
+        "completion_tokens": sum(j.get("completion_tokens") or 0 for j in used),
+        "cut_at_max_tokens": sum(ending(j.get("finish_reason")) == "cut" for j in used),
     }
 
 

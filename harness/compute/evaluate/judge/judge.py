@@ -9,13 +9,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from harness.benchmarks.registry import Benchmark
-from harness.compute.evaluate.judge.ask import Endpoint
+from harness.compute.evaluate.endpoint.client import NO_KEY, Endpoint
 from harness.compute.serve.server import RunningServer, watch
+from harness.config.endpoint import merged
 from harness.config.judge import JudgeSpec
 from harness.errors import EvaluationError
-
-NO_KEY = "none"
-"""Sent where the endpoint needs no key; the client insists on one."""
 
 
 @dataclass
@@ -41,19 +39,28 @@ class Judge:
         return self.served_as or self.spec.model or benchmark.judge_model
 
     def request(self, benchmark: Benchmark) -> dict[str, Any]:
-        """Settings of each request, as the OpenAI client takes them."""
-        spec, extra = self.spec, dict(self.spec.body)
-        request: dict[str, Any] = {"extra_body": extra}
-        if spec.temperature is not None:
-            request["temperature"] = spec.temperature
-        if "max_completion_tokens" not in extra:
-            request["max_tokens"] = spec.max_tokens or benchmark.judge_max_tokens
-        return request
+        """Fields of each request beside model and messages."""
+        spec = self.spec
+        ours = {
+            "temperature": spec.temperature,
+            "max_tokens": spec.max_tokens or benchmark.judge_max_tokens,
+        }
+        return merged(ours, spec.body)
+
+    def settings(self, benchmark: Benchmark) -> dict[str, Any]:
+        """What judgements depend on beside their prompts, in the form that their keys are made of.
+
+        The form may not change: judgements on disk are paid for, and found again by it.
+        """
+        fields = self.request(benchmark)
+        names = ("temperature", "max_tokens")
+        ours: dict[str, Any] = {name: fields.pop(name) for name in names if name in fields}
+        return {"model": self.model(benchmark), "extra_body": fields, **ours}
 
     def facts(self, benchmark: Benchmark) -> dict[str, Any]:
         """What a judgement depends on beside its prompt; the address is told, too."""
         where = {} if self.served_as else {"base_url": self.spec.base_url}
-        return {"model": self.model(benchmark), **where, **self.request(benchmark)}
+        return {**where, **self.settings(benchmark)}
 
     def endpoint(self, benchmark: Benchmark) -> Endpoint:
         """Where to ask; starts the judge's server the first time.

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from harness.compute.evaluate.judge.calls import Call
-from harness.errors import ResultError
+from harness.runs.rows import readable
 
 Judgement = dict[str, Any]
+_COUNTS = ("prompt_tokens", "completion_tokens")
 
 
 def key_of(call: Call, request: Mapping[str, Any]) -> str:
@@ -25,27 +26,24 @@ def key_of(call: Call, request: Mapping[str, Any]) -> str:
 
 
 def read_judgements(path: Path) -> dict[str, Judgement]:
-    """By key. A torn last line is cut off the file.
-
-    Raises ResultError for a damaged line elsewhere: to go on would pay again for what it holds.
-    """
-    if not path.is_file():
-        return {}
+    """By key, the later of two. A damaged line costs its own judgement and no other; it is told."""
     found: dict[str, Judgement] = {}
-    whole = 0
-    with path.open("rb") as file:
-        for number, line in enumerate(file, 1):
-            if not line.endswith(b"\n"):
-                break
-            try:
-                row = json.loads(line)
+    damaged = 0
+    if path.is_file():
+        for _, row in readable(path):
+            if row is None or not _is_judgement(row):
+                damaged += 1
+            else:
                 found[row["key"]] = row
-            except (ValueError, TypeError, KeyError):
-                raise ResultError(
-                    f"{path}:{number}: not a judgement; remove that line to have it judged again"
-                ) from None
-            whole += len(line)
-    if whole != path.stat().st_size:
-        with path.open("r+b") as file:
-            file.truncate(whole)
+    if damaged:
+        print(f"{damaged} lines of {path} are damaged: what cannot be read of them is judged again",
+              flush=True)  # fmt: skip
     return found
+
+
+def _is_judgement(row: Judgement) -> bool:
+    return (
+        isinstance(row.get("key"), str)
+        and isinstance(row.get("judgement"), str)
+        and all(isinstance(row.get(name), int | None) for name in _COUNTS)
+    )

@@ -165,8 +165,9 @@ def _timing(row: Row) -> Row:
 
 
 def graded_path(answers: Path) -> Path:
-    """Where the graded rows of a file go unless the user says."""
-    return answers.with_name(f"{answers.name.removesuffix('.jsonl')}.graded.jsonl")
+    """Where the graded rows of a file go unless the user says; another place for each file."""
+    name = answers.name.removesuffix(".jsonl")
+    return answers.with_name(f"{name}.graded" + (".jsonl" if name != answers.name else ""))
 
 
 def benchmark_named(name: str) -> Benchmark:

@@ -143,11 +143,14 @@ def _make_devices(tmp_bytes: int) -> None:
 
 
 def _own_nothing() -> None:
-    """Give up every capability for good: those of a second user namespace go with exec."""
-    for capability in range(64):
-        _LIBC.prctl(_CAPBSET_DROP, capability, 0, 0, 0)
+    """Give up every capability for good: those of a second user namespace go with exec.
+
+    A new user namespace begins with a full bounding set (user_namespaces(7)), so it is emptied there.
+    """
     _check(_LIBC.prctl(_NO_NEW_PRIVS, 1, 0, 0, 0), "no_new_privs")
     _new_namespaces(0, NOBODY)
+    for capability in range(64):
+        _LIBC.prctl(_CAPBSET_DROP, capability, 0, 0, 0)
 
 
 def _first_process(order: dict[str, object], argv: list[str]) -> int:

@@ -8,7 +8,7 @@ from tests.benchmarks.memory import measure
 
 pytestmark = pytest.mark.long
 
-pytest.importorskip("openai", reason="needs the extra `eval`")
+pytest.importorskip("aiohttp", reason="needs the extra `eval`")
 pytest.importorskip("math_verify", reason="needs the extra `eval`")
 
 

@@ -23,7 +23,7 @@ from harness.config.evaluation import EvaluationSpec, Sampling
 from harness.config.gates import GatesSpec
 from harness.errors import EvaluationError, ServerError
 
-pytest.importorskip("openai", reason="needs the extra `eval`")
+pytest.importorskip("aiohttp", reason="needs the extra `eval`")
 
 ITEMS = [{"id": f"gsm8k/{i}", "question": f"How many is {i}?"} for i in range(6)]
 SPEC = EvaluationSpec(

@@ -17,7 +17,7 @@ from tests.compute.evaluate.judge.judge_server import JudgeServer, judging
 
 pytestmark = pytest.mark.long
 
-pytest.importorskip("openai", reason="needs the extra `eval`")
+pytest.importorskip("aiohttp", reason="needs the extra `eval`")
 ITEMS = [
     {"id": f"mt-bench/{n}", "question": f"first {n}", "category": category,
      "turns": [f"first {n}", f"second {n}"]}

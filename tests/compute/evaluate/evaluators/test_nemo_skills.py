@@ -24,7 +24,7 @@ from tests.compute.evaluate.chat_server import chat_server
 
 pytestmark = pytest.mark.long
 
-pytest.importorskip("openai", reason="needs the extra `eval`")
+pytest.importorskip("aiohttp", reason="needs the extra `eval`")
 FAKE = str(Path(__file__).with_name("fake_ns.py"))
 ITEMS = 5
 

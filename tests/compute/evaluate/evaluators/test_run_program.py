@@ -51,6 +51,20 @@ def test_a_failure_without_a_word_says_so(tmp_path: Path) -> None:
     assert str(caught.value) == f"prog ended with exit code 3: (the log is empty); log: {log}"
 
 
+@pytest.mark.parametrize(
+    ("name", "why"), [("absent", "No such file"), ("plain", "Permission denied")]
+)
+def test_a_program_that_cannot_be_started_is_no_failure_of_the_server(
+    tmp_path: Path, name: str, why: str
+) -> None:
+    (tmp_path / "plain").write_text("no program")
+    log = tmp_path / "program.log"
+    with pytest.raises(EvaluationError) as caught:
+        run_program([str(tmp_path / name)], dict(os.environ), log, limit_s=5.0)
+    assert str(caught.value).startswith(f"{tmp_path / name} cannot be started: ")
+    assert why in str(caught.value) and str(caught.value).endswith(f"; log: {log}")
+
+
 def test_an_earlier_run_s_words_are_kept_but_not_told_as_this_one_s(tmp_path: Path) -> None:
     log = tmp_path / "program.log"
     log.write_text("of yesterday\n")

@@ -59,6 +59,42 @@ def test_introductions_fail_strict_and_pass_loose(response: str, strict: bool, l
     assert _grade(_item("detectable_format:json_format"), response) == (strict, loose)
 
 
+@pytest.mark.parametrize("length", [5_000, pytest.param(30_000, marks=pytest.mark.long)])
+def test_a_response_that_breaks_a_checker_is_wrong_and_costs_no_other(
+    length: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ifeval._tell.cache_clear()
+    item = _item("detectable_format:json_format")
+    rows = InstructionGrader().grade([item] * 3, ['{"a": 1}', "[" * length, '{"b": 2}'])
+    assert [row["strict_eval"]["follow_all_instructions"] for row in rows] == [True, False, True]
+    assert [row["loose_eval"]["follow_instruction_list"] for row in rows] == [
+        [True], [False], [True],
+    ]  # fmt: skip
+    if length < ifeval._SHORT:
+        assert "JsonFormat breaks on a response (RecursionError)" in capsys.readouterr().err
+
+
+@pytest.mark.long
+def test_a_long_response_is_checked_as_a_short_one_is() -> None:
+    text = "no such thing " * 2_000
+    assert len(text) > ifeval._SHORT
+    assert _grade(_item("punctuation:no_comma"), text) == (True, True)
+    assert _grade(_item("punctuation:no_comma"), text + ",") == (False, False)
+
+
+@pytest.mark.long
+def test_a_response_that_takes_hours_to_check_is_wrong_after_its_time(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(ifeval, "_LONG_LIMIT_S", 1.0)
+    placeholders = _item("detectable_content:number_placeholders", num_placeholders=1)
+    rows = InstructionGrader().grade(
+        [placeholders, _item("punctuation:no_comma")], ["[" * 400_000, "fine"]
+    )
+    assert [row["strict_eval"]["follow_all_instructions"] for row in rows] == [False, True]
+    assert "no answer within" in capsys.readouterr().err
+
+
 def test_an_empty_response_fails_even_a_prohibition() -> None:
     assert _grade(_item("punctuation:no_comma"), "") == (False, False)
 

@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
-from harness.compute.evaluate.graders.math_answers import MathGrader
+from harness.compute.evaluate.graders import workers
+from harness.compute.evaluate.graders.math_answers import MathGrader, is_digits
+from harness.compute.evaluate.graders.math_worker import math_equal
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("math_verify") is None, reason="math-verify is not installed"
@@ -45,5 +47,32 @@ def test_a_power_tower_is_wrong_and_the_rest_is_graded() -> None:
     assert [row["symbolic_correct"] for row in rows] == [False, True]
 
 
-def test_no_rows_need_no_helper() -> None:
+def test_no_rows_and_plain_numbers_need_no_helper(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers, "_start", lambda command: pytest.fail("a helper was started"))
     assert _grade() == []
+    rows = _grade("\\boxed{42}", "\\boxed{7}", "\\boxed{042}", "no box")
+    assert [row["symbolic_correct"] for row in rows] == [True, False, False, False]
+
+
+@pytest.mark.parametrize("other", ["42", "042", "0042", "420", "4", "0", "99999999999999999999"])
+def test_plain_numbers_compare_as_math_verify_compares_them(other: str) -> None:
+    assert is_digits(other)
+    assert math_equal("42", other) == (other == "42")
+    assert math_equal(other, other)
+
+
+@pytest.mark.parametrize("text", ["", "4.0", "-4", "4 2", "\u0664\u0662", "\u00b2", "4%", "A"])
+def test_other_answers_are_left_to_it(text: str) -> None:
+    assert not is_digits(text)
+
+
+@pytest.mark.long
+def test_helpers_are_kept_from_one_chunk_to_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    started = []
+    start = workers._start
+    monkeypatch.setattr(workers, "_start", lambda command: started.append(1) or start(command))
+    grader = MathGrader()
+    for _ in range(3):
+        (row,) = grader.grade([{"expected_answer": 42}], ["\\boxed{42.0}"])
+        assert row["symbolic_correct"]
+    assert len(started) == 1

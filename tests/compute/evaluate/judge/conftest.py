@@ -17,7 +17,7 @@ DATA = shared_data()
 
 @pytest.fixture(scope="module")
 def benchmarks(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    pytest.importorskip("openai", reason="needs the extra `eval`")
+    pytest.importorskip("aiohttp", reason="needs the extra `eval`")
     if DATA is None:
         pytest.skip("the shared benchmark data is not beside the repository")
     folder = tmp_path_factory.mktemp("benchmarks")

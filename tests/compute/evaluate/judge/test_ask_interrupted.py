@@ -20,7 +20,7 @@ from .judged_cell import VARIABLE, cell, judge_spec, kept, run
 
 pytestmark = pytest.mark.long
 
-pytest.importorskip("openai", reason="needs the extra `eval`")
+pytest.importorskip("aiohttp", reason="needs the extra `eval`")
 
 _CHILD = """
 import json, sys

@@ -19,7 +19,7 @@ from harness.runs.metrics import read_task
 from .judge_server import KEY, always_a, judging, longer_wins, rates_by_length
 from .judged_cell import VARIABLE, answer, cell, judge_cell, judge_spec, kept, row, run
 
-pytest.importorskip("openai", reason="needs the extra `eval`")
+pytest.importorskip("aiohttp", reason="needs the extra `eval`")
 
 
 @pytest.mark.long

@@ -22,7 +22,7 @@ from tests.tiny_model import make_tiny_model
 
 pytestmark = pytest.mark.long
 
-pytest.importorskip("openai", reason="needs the extra `eval`")
+pytest.importorskip("aiohttp", reason="needs the extra `eval`")
 pytest.importorskip("fastapi", reason="needs the extra `serve`")
 DATA = shared_data()
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from harness.compute.evaluate.prepare import prepare_benchmark
+from harness.compute.evaluate.regrade.grade import graded_path
 from tests.support import harness, shared_data
 
 pytestmark = pytest.mark.long
@@ -115,6 +116,12 @@ def test_an_id_of_another_split_or_numbering_is_not_taken_for_ours(
     write(tmp_path / "b.jsonl", [other])
     grade(prepared, "mmlu", str(tmp_path / "b.jsonl"))
     assert rows_of(tmp_path / "b.graded.jsonl")[0]["grade"]["symbolic_correct"] is True
+
+
+def test_each_file_has_its_graded_rows_in_a_place_of_their_own() -> None:
+    files = [Path("x") / name for name in ("a", "a.jsonl", "a.json", "b.jsonl", "a.jsonl.jsonl")]
+    assert len({*map(graded_path, files), *files}) == 2 * len(files)
+    assert graded_path(Path("x/a.jsonl")) == Path("x/a.graded.jsonl")
 
 
 @needs_data

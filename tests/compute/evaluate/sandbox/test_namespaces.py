@@ -61,6 +61,15 @@ def test_a_program_that_is_not_there_is_told_and_is_no_verdict_of_it() -> None:
 
 
 @pytest.mark.usefixtures("allowed")
+def test_a_program_has_no_capability_and_can_get_none() -> None:
+    told = inside("grep -E 'Cap|NoNewPrivs' /proc/self/status").stdout
+    sets = dict(line.split(":") for line in told.split("\n") if line)
+    assert int(sets.pop("NoNewPrivs")) == 1
+    assert len(sets) == 5
+    assert {name: int(value, 16) for name, value in sets.items()} == dict.fromkeys(sets, 0)
+
+
+@pytest.mark.usefixtures("allowed")
 def test_it_sees_the_system_and_what_is_readable_whatever_its_name(tmp_path: Path) -> None:
     odd = tmp_path / 'it\'s "a" ü\t\\040 folder'
     odd.mkdir()
