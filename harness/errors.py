@@ -4,6 +4,7 @@
     ├── UserError            the user's input is wrong; exit code 2, no traceback
     ├── CommandError         a program we called failed; carries argv, code and both streams
     ├── SchedulerError       Slurm (or the local runner) refused or cannot be asked
+    │   └── SubmissionError      it did not take a job, as far as it says
     ├── JobError             work inside a job failed; names its log
     │   ├── TrainingError
     │   │   ├── TrainingCrashed     a process died; going on from the last checkpoint may work
@@ -21,6 +22,7 @@ import shlex
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Literal
 
 
 class HarnessError(Exception):
@@ -58,6 +60,18 @@ class SchedulerError(HarnessError):
     """The scheduler refused a request or cannot be asked."""
 
 
+class SubmissionError(SchedulerError):
+    """A job was not taken, as far as the scheduler says.
+
+    `taken`: whether it may be there all the same: `no`, it was refused; `unlikely`, the program that
+    submits failed; `perhaps`, its answer was lost or cannot be read.
+    """
+
+    def __init__(self, message: str, taken: Literal["no", "unlikely", "perhaps"]) -> None:
+        self.taken = taken
+        super().__init__(message)
+
+
 class JobError(HarnessError):
     """Work inside a job failed; `log` is where to read why."""
 
@@ -93,6 +107,17 @@ class ResultError(HarnessError):
 def located(place: object, what: str, cure: str = "") -> str:
     """`place: what`, then the cure on a line of its own: how every message of a place reads."""
     return f"{place}: {what}" + (f"\n{cure}" if cure else "")
+
+
+def one_line(error: BaseException) -> str:
+    """What a message says first; where the end of a log follows, its last line too."""
+    first, _, rest = str(error).partition("\n")
+    told, colon, more = first.partition("; its last lines")
+    if not colon:
+        return first or type(error).__name__
+    said = [line for line in rest.splitlines() if line.strip() and not line.startswith("log: ")]
+    last = f"; its last line: {said[-1].strip()}" if said else "; it wrote nothing"
+    return told + more.rstrip(":") + last
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

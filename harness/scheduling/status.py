@@ -15,6 +15,7 @@ from harness.runs.files import read_json
 from harness.runs.paths import RunPaths
 from harness.runs.progress import read_progress
 from harness.scheduling.cells import CellStatus, cell_status
+from harness.scheduling.interrupted import take_up
 from harness.scheduling.schedulers.named import scheduler_named
 from harness.scheduling.schedulers.scheduler import JobState
 
@@ -55,12 +56,17 @@ def run_status(run: RunPaths) -> RunStatus:
     """Ask files and scheduler. Raises ResultError when the manifest is unreadable."""
     facts = RunFacts(run)
     problem, found = "", {}
+    unsubmitted: dict[str, JobState] = {}
+    scheduler = scheduler_named(facts.manifest.scheduler, run)
     try:
-        ids = [s.id for s in facts.manifest.submissions]
-        found = scheduler_named(facts.manifest.scheduler, run).states(ids)
+        facts, unsubmitted = take_up(facts, scheduler)
+        found = scheduler.states([s.id for s in facts.manifest.submissions])
     except SchedulerError as error:
         problem = str(error)
-    jobs = {job.name: _job_states(facts, job, found) for job in facts.plan.jobs}
+    jobs = {
+        job.name: _job_states(facts, job, found, unsubmitted.get(job.name))
+        for job in facts.plan.jobs
+    }
     cells = [cell_status(facts, cell, jobs) for cell in facts.plan.cells]
     train = _as_the_job_ended(read_progress(run), jobs.get("train", [_UNKNOWN])[0])
     server = read_json(run.serve_state) if run.serve_state.is_file() else {}
@@ -75,10 +81,16 @@ def _as_the_job_ended(train: dict[str, Any], job: JobState) -> dict[str, Any]:
     return {**train, "state": "failed", "error": reason}
 
 
-def _job_states(facts: RunFacts, job: PlannedJob, found: dict[str, JobState]) -> list[JobState]:
+def _job_states(
+    facts: RunFacts, job: PlannedJob, found: dict[str, JobState], unsubmitted: JobState | None
+) -> list[JobState]:
+    """One a task. `unsubmitted`: of a job that was announced and has no id, or is to have another."""
     states = []
     for index in range(max(len(job.tasks), 1)):
         job_id = facts.manifest.job_id(job.name, index if job.is_array else None)
+        if unsubmitted is not None and (job_id is None or not unsubmitted.ended):
+            states.append(unsubmitted)
+            continue
         if job_id is None:
             states.append(JobState("unknown", "never submitted"))
             continue

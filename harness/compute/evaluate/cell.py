@@ -20,7 +20,7 @@ from harness.compute.evaluate.judge import Judge, JudgedEvaluator
 from harness.compute.evaluate.provenance import gpu_seconds, idle_seconds, versions
 from harness.compute.serve.server import RunningServer
 from harness.config.evaluation import EvaluationSpec
-from harness.errors import ServerError
+from harness.errors import ServerError, one_line
 from harness.plan.plan import Cell
 from harness.runs.files import utc_now, write_json
 from harness.runs.metrics import TaskRecord, read_task, write_task
@@ -188,7 +188,7 @@ class CellWork:
             return
         if isinstance(error, ServerError) and error.log:
             self.log = str(error.log)
-        self.record("failed", str(error).splitlines()[0] if str(error) else type(error).__name__)
+        self.record("failed", one_line(error))
 
     def note_served(self, fingerprint: str) -> None:
         """What the server loads: another folder than the model's where an adapter was merged."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from harness.config.site import Site
+from harness.config.site import Site, SlurmOptions
 from harness.config.spec import Spec
-from harness.preflight.findings import Finding, error, warning
+from harness.config.training.train import TrainSpec
+from harness.preflight.findings import Finding, error, note, warning
 
 
 def has_gpu() -> bool:
@@ -18,6 +19,8 @@ def has_gpu() -> bool:
 def check_machine(spec: Spec, site: Site, scheduler: str) -> list[Finding]:
     """Findings about the site, and about this machine where jobs run here."""
     findings = check_site(site, scheduler)
+    if scheduler == "slurm" and spec.train.use_cpu:
+        findings.append(_cpu_job(spec.train, site))
     if scheduler == "local" and spec.train.nodes > 1:
         findings.append(error("train.nodes", "the local scheduler has one machine", "nodes: 1"))
     if scheduler == "local" and not spec.train.use_cpu and not has_gpu():
@@ -27,6 +30,24 @@ def check_machine(spec: Spec, site: Site, scheduler: str) -> list[Finding]:
     if "wandb" in spec.train.report_to and "WANDB_API_KEY" in unset:
         findings.append(warning("train.report_to", "wandb is asked for, WANDB_API_KEY is not set"))
     return findings
+
+
+def _cpu_job(train: TrainSpec, site: Site) -> Finding:
+    """What training without GPUs asks Slurm for."""
+    options, shares = site.options("train"), train.cpu_processes
+    memory = options.mem_per_gpu_gb
+    asked = f"{(options.cpus_per_gpu or 1) * shares} CPUs"
+    asked += f", {memory * shares} GB of memory" if memory else ", the partition's usual memory"
+    return note(
+        "train.use_cpu",
+        f"training asks Slurm for no GPU: {train.nodes} x ({asked}), for {shares} processes each "
+        f"(site: cpus_per_gpu, mem_per_gpu_gb), in {_partition(options)}",
+    )
+
+
+def _partition(options: SlurmOptions) -> str:
+    named = options.partition or os.environ.get("SBATCH_PARTITION")
+    return f"partition {named}" if named else "the default partition"
 
 
 def check_site(site: Site, scheduler: str) -> list[Finding]:

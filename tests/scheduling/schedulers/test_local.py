@@ -94,9 +94,7 @@ def test_a_released_job_runs_in_spite_of_the_failure(run: RunPaths) -> None:
 
 def test_cancelling_ends_a_running_script_and_all_it_started(run: RunPaths) -> None:
     job = queue(run, "long", f'sleep 300 & echo $! > "{run.root}/pid"; wait')
-    runner = subprocess.Popen(
-        own_module("harness.scheduling.schedulers.local", "run", str(run.root))
-    )
+    runner = subprocess.Popen(own_module("harness.scheduling.schedulers.local", str(run.root)))
     eventually(lambda: (run.root / "pid").exists() and (run.root / "pid").read_text() != "")
     LocalScheduler(run).cancel([job])
     assert runner.wait(20) == 0

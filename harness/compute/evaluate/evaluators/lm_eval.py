@@ -24,9 +24,7 @@ from harness.runs.files import read_json
 from harness.runs.metrics import Metrics
 
 PREFIX = "lm-eval."
-NO_TOKENIZER = (
-    "lm_eval.api: completions needs the model's tokenizer: give lm_eval.tokenizer, or a model's folder"
-)
+NO_TOKENIZER = "lm_eval.api: completions needs the model's tokenizer: give lm_eval.tokenizer, or a model's folder"
 SHARES = frozenset(
     ["acc", "acc_norm", "acc_bytes", "acc_mutual_info", "exact_match", "em", "f1", "mc1", "mc2",
      "pass@1", "prompt_level_strict_acc", "prompt_level_loose_acc", "inst_level_strict_acc",
