@@ -13,7 +13,8 @@ activation_end() { # code, why
     builtin exit "$(($1 ? $1 : 1))"
 }
 
-activation_next() { # code of the command before: what that one said is shown, and forgotten
+activation_next() { # code of the command before: what that one said, or switched on, is over
+    set +eu +o pipefail
     (($1)) || { cat "$activation_said" >&"$activation_err" && : >"$activation_said"; }
 }
 

@@ -92,10 +92,15 @@ def test_whatever_goes_wrong_is_undone_first(
     run: RunPaths, error: BaseException, raised: Any
 ) -> None:
     cluster, then = Cluster(), list[list[str]]()
-    with pytest.raises(raised):
-        with undone(run, cluster, lambda: then.append([*cluster.cancelled])) as ids:  # type: ignore[arg-type]
+
+    def go_wrong() -> None:
+        ended: Any = cluster
+        with undone(run, ended, lambda: then.append([*cluster.cancelled])) as ids:
             ids["train"] = "7"
             raise error
+
+    with pytest.raises(raised):
+        go_wrong()
     assert then == [["7"]], "what is called last is called once the jobs are gone"
 
 

@@ -177,4 +177,5 @@ def _reason(error: CommandError) -> str:
     """What sbatch said, without its own name before each line."""
     lines = [line.strip() for line in error.stderr.splitlines() if "error:" in line]
     words = (line.removeprefix("sbatch: ").removeprefix("error: ") for line in lines)
-    return " ".join(words) or str(error)
+    said = " ".join(words) or " ".join((error.stderr or error.stdout).split())
+    return said if said and error.code is not None else f"{said} ({error})".strip()
