@@ -4,6 +4,7 @@
     ├── UserError            the user's input is wrong; exit code 2, no traceback
     ├── CommandError         a program we called failed; carries argv, code and both streams
     ├── SchedulerError       Slurm (or the local runner) refused or cannot be asked
+    │   └── SubmissionError      it did not take a job, as far as it says
     ├── JobError             work inside a job failed; names its log
     │   ├── TrainingError
     │   │   ├── TrainingCrashed     a process died; going on from the last checkpoint may work
@@ -22,6 +23,7 @@ import shlex
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Literal
 
 
 class HarnessError(Exception):
@@ -57,6 +59,18 @@ class CommandError(HarnessError):
 
 class SchedulerError(HarnessError):
     """The scheduler refused a request or cannot be asked."""
+
+
+class SubmissionError(SchedulerError):
+    """A job was not taken, as far as the scheduler says.
+
+    `taken`: whether it may be there all the same: `no`, it was refused; `unlikely`, the program that
+    submits failed; `perhaps`, its answer was lost or cannot be read.
+    """
+
+    def __init__(self, message: str, taken: Literal["no", "unlikely", "perhaps"]) -> None:
+        self.taken = taken
+        super().__init__(message)
 
 
 class JobError(HarnessError):
@@ -119,6 +133,20 @@ def printable(text: str, one_line: bool = False) -> str:
     return text.translate(_LINE if one_line else _TEXT)
 
 
+def one_line(error: BaseException) -> str:
+    """What a table can hold of an error: what it says first and, where the end of a log follows, its
+    last line too; of one that is not ours, its kind."""
+    first, _, rest = str(error).strip().partition("\n")
+    if not isinstance(error, HarnessError) and first:
+        return f"{type(error).__name__}: {first}"
+    told, colon, more = first.partition("; its last lines")
+    if not colon:
+        return first or type(error).__name__
+    said = [line for line in rest.splitlines() if line.strip() and not line.startswith("log: ")]
+    last = f"; its last line: {said[-1].strip()}" if said else "; it wrote nothing"
+    return told + more.rstrip(":") + last
+
+
 def nearest(word: str, known: Iterable[str]) -> str:
     """`; did you mean 'x'?` for the closest known words, or an empty string."""
     folded = {name.casefold(): name for name in known}
@@ -144,12 +172,3 @@ def reason(error: Exception) -> str:
         return f"it is not UTF-8 text (byte {error.start + 1})"
     told = error.strerror if isinstance(error, OSError) else None
     return told or str(error)
-
-
-def first_line(error: BaseException) -> str:
-    """What a table can hold of an error: its first line; of one without words, its kind."""
-    lines = str(error).strip().splitlines()
-    text = lines[0] if lines else ""
-    if isinstance(error, HarnessError) and text:
-        return text
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__

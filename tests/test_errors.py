@@ -16,12 +16,14 @@ from harness.errors import (
     ResultError,
     SchedulerError,
     ServerError,
+    SubmissionError,
     TrainingCrashed,
     TrainingError,
     TrainingSuperseded,
     UserError,
     located,
     nearest,
+    one_line,
     printable,
 )
 
@@ -54,6 +56,7 @@ def test_only_a_mistake_of_the_users_exits_with_2() -> None:
         (JobError, HarnessError),
         (CommandError, HarnessError),
         (SchedulerError, HarnessError),
+        (SubmissionError, SchedulerError),
         (EvaluationError, HarnessError),
         (ResultError, HarnessError),
         (UserError, HarnessError),
@@ -126,3 +129,24 @@ def test_a_hostile_word_is_offered_on_one_line() -> None:
 )
 def test_text_of_others_cannot_move_the_terminal(text: str, shown: str, line: str) -> None:
     assert (printable(text), printable(text, one_line=True)) == (shown, line)
+
+
+@pytest.mark.parametrize(
+    ("message", "line"),
+    [
+        ("it is wrong", "it is wrong"),
+        ("it is wrong\nand more", "it is wrong"),
+        ("ns ended with exit code 1; log: /l; its last lines:\na\n  b: no GPU\n",
+         "ns ended with exit code 1; log: /l; its last line: b: no GPU"),
+        ("it died; its last lines:\nx\nlog: /l", "it died; its last line: x"),
+        ("it died; its last lines (started again 1 of 1 times)\nx\nlog: /l",
+         "it died (started again 1 of 1 times); its last line: x"),
+        ("it died; its last lines:\n(the log is empty)\nlog: /l",
+         "it died; its last line: (the log is empty)"),
+        ("it died; its last lines:\n\nlog: /l", "it died; it wrote nothing"),
+        ("it died; its last lines:", "it died; it wrote nothing"),
+        ("", "HarnessError"),
+    ],
+)  # fmt: skip
+def test_one_line_of_a_message_never_ends_before_what_it_announces(message: str, line: str) -> None:
+    assert one_line(HarnessError(message)) == line

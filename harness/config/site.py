@@ -52,9 +52,9 @@ class SlurmOptions(Frozen):
     gpu_type: Word | None = None
     """As in `--gpus-per-node=h100:8`."""
     cpus_per_gpu: int | None = Field(default=None, ge=1, le=100_000)
-    """CPU cores for each GPU (default 8); a job without GPUs gets this many in all."""
+    """CPU cores for each GPU, or process of training on CPU (default 8); other jobs get them once."""
     mem_per_gpu_gb: int | None = Field(default=None, ge=1, le=1_000_000)
-    """GB of host memory for each GPU; unset leaves it to Slurm."""
+    """GB of host memory, for the same; unset leaves it to Slurm."""
     gpu_memory_gb: float | None = Field(default=None, gt=0, le=1_000_000)
     """GB of memory on each GPU, e.g. 80; `check` compares its estimate with it. Not an sbatch option."""
     time_limit: TimeLimit | None = None

@@ -1,13 +1,22 @@
-"""manifest.json: what a run planned, what was submitted as which job, from which environment."""
+"""manifest.json: what a run planned, what was submitted as which job, from which environment.
+
+While jobs are being submitted, a journal stands beside it, manifest.jsonl: first a line for each
+job that is to be submitted, written whole and synced before the first one is, then a line for each
+id as it comes. In the end its ids go into manifest.json, and it goes. Whoever is killed in between
+leaves announced jobs without an id: none of them was taken, except perhaps the first, which the
+scheduler knows by its name. Only this module reads either file.
+"""
 
 from __future__ import annotations
 
+import errno
 import getpass
+import json
 import os
 import platform
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Sequence
 from functools import cached_property
 from importlib import metadata
 from pathlib import Path
@@ -37,6 +46,15 @@ class Submission(Frozen):
     """Which tasks of an array, where it was not all of them."""
 
 
+class Intent(Frozen):
+    """A job that is to be submitted."""
+
+    job: str
+    name: str
+    """Under which its scheduler will know it."""
+    tasks: tuple[int, ...] = ()
+
+
 class Manifest(Frozen):
     """The record of a run."""
 
@@ -46,6 +64,8 @@ class Manifest(Frozen):
     plan: Plan
     environment: dict[str, str] = {}
     submissions: tuple[Submission, ...] = ()
+    intents: tuple[Intent, ...] = ()
+    """Announced and without an id: being submitted, or left by a submission that was interrupted."""
 
     def submission(self, job: str, task: int | None = None) -> Submission | None:
         """The newest submission of a job, or of one task of it; None if there is none."""
@@ -72,14 +92,23 @@ class Manifest(Frozen):
 
 
 def read_manifest(run: RunPaths) -> Manifest:
-    """The manifest of a run. Raises ResultError when it is missing or not one."""
+    """The manifest of a run, with its journal. Raises ResultError when it is missing or not one."""
+    # The journal first: when it is folded in meanwhile, its ids are read twice, never missed.
+    announced, submitted = _read_journal(run)
     try:
-        return Manifest.model_validate(read_json(run.manifest))
+        manifest = Manifest.model_validate(read_json(run.manifest))
     except ValidationError as error:
         raise ResultError(
             f"{run.manifest}: not a manifest of this version ({harness.__version__}): "
             f"{error.error_count()} fields differ"
         ) from None
+    known = {(s.job, s.id) for s in manifest.submissions}
+    new = tuple(s for s in submitted if (s.job, s.id) not in known)
+    if not announced and not new:
+        return manifest
+    return manifest.model_copy(
+        update={"submissions": (*manifest.submissions, *new), "intents": tuple(announced)}
+    )
 
 
 def write_manifest(run: RunPaths, manifest: Manifest) -> None:
@@ -87,20 +116,66 @@ def write_manifest(run: RunPaths, manifest: Manifest) -> None:
     write_json(run.manifest, manifest.model_dump(mode="json", exclude_defaults=True))
 
 
-def update_manifest(run: RunPaths, change: Callable[[Manifest], Manifest]) -> Manifest:
-    """Read, change and write the manifest under its lock."""
-    with FileLock(run.root / ".manifest.lock"):
-        manifest = change(read_manifest(run))
-        write_manifest(run, manifest)
-    return manifest
+def announce(run: RunPaths, intents: Sequence[Intent]) -> None:
+    """Write down, on the disk itself, what is about to be submitted."""
+    _append(run, [{"intent": intent.model_dump(mode="json")} for intent in intents], sync=True)
 
 
-def add_submission(run: RunPaths, job: str, job_id: str, tasks: tuple[int, ...] = ()) -> Manifest:
-    """Record that a job was accepted by the scheduler."""
+def add_submission(run: RunPaths, job: str, job_id: str, tasks: tuple[int, ...] = ()) -> None:
+    """Record that a job was accepted by the scheduler. Outlives this process, killed or not."""
     submission = Submission(job=job, id=job_id, time=utc_now(), tasks=tasks)
-    return update_manifest(
-        run, lambda m: m.model_copy(update={"submissions": (*m.submissions, submission)})
-    )
+    _append(run, [{"submission": submission.model_dump(mode="json")}])
+
+
+def settle(run: RunPaths) -> None:
+    """Move the journal's ids into manifest.json; what was announced and has none is given up."""
+    with FileLock(run.root / ".manifest.lock"):
+        write_manifest(run, read_manifest(run).model_copy(update={"intents": ()}))
+        _journal(run).unlink(missing_ok=True)
+
+
+def _journal(run: RunPaths) -> Path:
+    return run.manifest.with_suffix(".jsonl")
+
+
+def _append(run: RunPaths, entries: Sequence[object], sync: bool = False) -> None:
+    """One write, so that lines of several writers never mix. Raises OSError."""
+    # A line begins with its newline, so that it is whole even after one that was cut.
+    data = "".join(f"\n{json.dumps(entry)}" for entry in entries).encode()
+    handle = os.open(_journal(run), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    try:
+        if os.write(handle, data) < len(data):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(_journal(run)))
+        if sync:
+            os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _read_journal(run: RunPaths) -> tuple[list[Intent], list[Submission]]:
+    """What is announced and without an id, and what has one.
+
+    A line that was cut says nothing, and need not: its job is still announced, or was never begun.
+    """
+    announced: list[Intent] = []
+    submitted: list[Submission] = []
+    try:
+        lines = _journal(run).read_bytes().splitlines()
+    except FileNotFoundError:
+        return [], []
+    except OSError as error:
+        raise ResultError(f"{_journal(run)}: cannot be read: {error.strerror}") from None
+    for line in lines:
+        try:
+            entry = json.loads(line)
+            if "intent" in entry:
+                announced.append(Intent.model_validate(entry["intent"]))
+            else:
+                submitted.append(Submission.model_validate(entry["submission"]))
+        except (ValueError, KeyError, TypeError):
+            continue
+    taken = [submission.job for submission in submitted]
+    return [intent for intent in announced if intent.job not in taken], submitted
 
 
 def describe_environment(project: Path) -> dict[str, str]:

@@ -60,6 +60,8 @@ class PlannedJob(Frozen):
     """Cells whose answers this job has judged; an array before it makes them."""
     nodes: int = 1
     gpus_per_node: int = 0
+    cpu_processes: int = 0
+    """Of training without GPUs: processes on each node, each with what the site gives to a GPU."""
     cpus_per_node: int = 1
     options: SlurmOptions
     """The site's options for this kind of job, with the spec's time limit."""
@@ -67,6 +69,11 @@ class PlannedJob(Frozen):
     @property
     def is_array(self) -> bool:
         return bool(self.tasks)
+
+    @property
+    def shares(self) -> int:
+        """How many times the site's cores and memory for one GPU a node gives."""
+        return max(self.gpus_per_node, self.cpu_processes, 1)
 
     @property
     def minutes(self) -> int:
@@ -194,14 +201,9 @@ def serve_plan(spec: ServeSpec, site: Site) -> Plan:
     options = _with_time(site.options("evaluate"), spec.time_limit)
     gpus = spec.server.gpu_count
     job = PlannedJob(
-        name="serve",
-        work="serve",
-        kind="evaluate",
-        role="evaluate",
-        gpus_per_node=gpus,
-        cpus_per_node=_cpus(options, gpus),
-        options=options,
-    )
+        name="serve", work="serve", kind="evaluate", role="evaluate",
+        gpus_per_node=gpus, cpus_per_node=_cpus(options, gpus), options=options,
+    )  # fmt: skip
     return Plan(name=spec.name, total_steps=0, jobs=(job,), checkpoints=())
 
 
@@ -227,15 +229,13 @@ def _checkpoints(evaluation: EvaluationSpec, steps: list[int]) -> list[PlannedCh
 def _train_job(train: TrainSpec, site: Site) -> PlannedJob:
     options = _with_time(site.options("train"), train.time_limit)
     return PlannedJob(
-        name="train",
-        work="train",
-        kind="train",
-        role="train",
+        name="train", work="train", kind="train", role="train",
         nodes=train.nodes,
-        gpus_per_node=train.gpus_per_node,
-        cpus_per_node=_cpus(options, train.gpus_per_node),
+        gpus_per_node=0 if train.use_cpu else train.gpus_per_node,
+        cpu_processes=train.cpu_processes if train.use_cpu else 0,
+        cpus_per_node=_cpus(options, train.processes_per_node),
         options=options,
-    )
+    )  # fmt: skip
 
 
 def _eval_jobs(
@@ -293,5 +293,5 @@ def _with_time(options: SlurmOptions, time_limit: str | None) -> SlurmOptions:
     return options.model_copy(update={"time_limit": time_limit}) if time_limit else options
 
 
-def _cpus(options: SlurmOptions, gpus: int) -> int:
-    return (options.cpus_per_gpu or 1) * max(gpus, 1)
+def _cpus(options: SlurmOptions, shares: int) -> int:
+    return (options.cpus_per_gpu or 1) * max(shares, 1)

@@ -70,7 +70,18 @@ def resolve_spec(spec: Spec) -> Spec:
     resolved: dict[str, object] = {"train": train.model_copy(update=changes)}
     if spec.evaluation:
         resolved["evaluation"] = resolve_folders(spec.evaluation)
-    return spec.model_copy(update=resolved)
+    return _without_gpus(spec.model_copy(update=resolved))
+
+
+def _without_gpus(spec: Spec) -> Spec:
+    """A run that trains on CPU has no GPUs to serve on either, where the engine can do without."""
+    server = spec.evaluation.server if spec.evaluation else None
+    sizes = server and (server.gpus, server.tensor_parallel, server.data_parallel)
+    if not spec.train.use_cpu or not server or not server.kind.on_cpu or sizes != (None,) * 3:
+        return spec
+    served = server.model_copy(update={"gpus": 0})
+    evaluation = spec.evaluation.model_copy(update={"server": served})  # type: ignore[union-attr]
+    return spec.model_copy(update={"evaluation": evaluation})
 
 
 def resolve_site(site: Site) -> Site:

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 
 from harness.errors import CommandError
 from harness.package import ROOT
+from harness.processes import tree
 
 DEFAULT_TIMEOUT_S = 60.0
+NO_SUCH_PROGRAM, CANNOT_EXECUTE = 127, 126
+"""Exit codes that a shell gives for the two (bash(1), "EXIT STATUS")."""
+_LAST_WORDS_S = 0.25
 
 # The current folder, which may hold another `harness`, is not searched. Installed from a wheel,
 # this package lies in site-packages, which must stay behind the standard library.
@@ -32,22 +38,60 @@ def call(
     stdin: str = "",
     env: Mapping[str, str] | None = None,
 ) -> str:
-    """Standard output of a program that must succeed.
+    """Standard output of a program that must succeed; see `run`.
 
-    Raises CommandError with command, exit code and both streams when it fails, hangs or is absent.
+    Raises CommandError with command, exit code and both streams when it fails, hangs or cannot be
+    started.
     """
+    return run(argv, timeout=timeout, stdin=stdin, env=env)[0]
+
+
+def run(
+    argv: Sequence[str],
+    *,
+    timeout: float = DEFAULT_TIMEOUT_S,
+    stdin: str = "",
+    env: Mapping[str, str] | None = None,
+) -> tuple[str, str]:
+    """Both streams of a program that must succeed; what is no UTF-8 in them is replaced.
+
+    When it hangs longer than `timeout` seconds, it and all that it started are killed. Raises
+    CommandError as `call` does.
+    """
+    code, out, err = _run(list(argv), timeout, stdin.encode(), env)
+    if code != 0:
+        raise CommandError(argv, code, out, err)
+    return out, err
+
+
+def _run(
+    argv: list[str], timeout: float, stdin: bytes, env: Mapping[str, str] | None
+) -> tuple[int | None, str, str]:
     try:
-        done = subprocess.run(
-            list(argv),
-            capture_output=True, text=True, timeout=timeout, check=False, input=stdin, env=env,
-        )  # fmt: skip
+        process = subprocess.Popen(
+            argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env
+        )
     except FileNotFoundError:
-        raise CommandError(argv, 127, "", f"{argv[0]}: no such program") from None
-    except subprocess.TimeoutExpired as error:
-        raise CommandError(argv, None, str(error.stdout or ""), str(error.stderr or "")) from None
-    if done.returncode != 0:
-        raise CommandError(argv, done.returncode, done.stdout, done.stderr)
-    return done.stdout
+        return NO_SUCH_PROGRAM, "", f"{argv[0]}: no such program"
+    except (
+        OSError
+    ) as error:  # not executable, a file in its path is no folder, no program at all, …
+        return CANNOT_EXECUTE, "", f"{argv[0]}: cannot be started: {error.strerror}"
+    code: int | None = None
+    with process:
+        try:
+            out, err = process.communicate(stdin, timeout)
+            code = process.returncode
+        except subprocess.TimeoutExpired as error:
+            out, err = error.stdout or b"", error.stderr or b""
+        except BaseException:
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(_LAST_WORDS_S)
+            raise
+        finally:
+            if process.returncode is None:
+                tree.send([*tree.descendants(process.pid), process.pid], signal.SIGKILL)
+    return code, out.decode(errors="replace"), err.decode(errors="replace")
 
 
 def own_module(module: str, *arguments: str, isolated: bool = False) -> list[str]:

@@ -59,9 +59,9 @@ def run_tables(
             yield table
         else:
             asked.append(key)
-    states = job_states([runs[key] for key in asked])
-    for key, (jobs, problem) in zip(asked, states, strict=True):
-        if table := _table(runs[key], labels[key], jobs, problem):
+    told = job_states([runs[key] for key in asked])
+    for key, of in zip(asked, told, strict=True):
+        if table := _table(of.facts, labels[key], of.jobs, of.problem):
             yield table
 
 

@@ -40,8 +40,9 @@ def collect_run(run: RunPaths) -> Table:
     facts = RunFacts(run)
     if facts.plan.serves:
         raise UserError(f"{run.name}/{run.run_id} is a served model: it has no table")
-    jobs, problem = job_states([facts])[0]
-    table = cells_table(facts, cell_statuses(facts, jobs), problem)
+    asked = job_states([facts])[0]
+    facts = asked.facts
+    table = cells_table(facts, cell_statuses(facts, asked.jobs), asked.problem)
     try:
         write_csv(run.results_csv, table)
         write_long_csv(run.results_long_csv, table)

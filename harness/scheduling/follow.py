@@ -47,10 +47,17 @@ def follow(
         elif time.monotonic() - last_known > give_up_s:
             raise SchedulerError(f"given up after {give_up_s / 60:.0f} minutes: {in_doubt}")
         if time.monotonic() - last_line > _ALIVE_S:
-            report("still " + ", ".join(f"{n}: {t}" for n, t in lines.items() if "running" in t))
+            report(f"still {_alive(lines)}")
             last_line = time.monotonic()
         local = status.manifest.scheduler == "local"
         time.sleep(poll_s or (LOCAL_POLL_S if local else SLURM_POLL_S))
+
+
+def _alive(lines: dict[str, str]) -> str:
+    """What goes on, or else what is waited for."""
+    running = [f"{name}: {text}" for name, text in lines.items() if "running" in text]
+    pending = [f"{name}: {text}" for name, text in lines.items() if "pending" in text]
+    return ", ".join(running or pending) or "waiting for the scheduler"
 
 
 def _unknown(status: RunStatus) -> str:
@@ -81,15 +88,17 @@ def _answers(status: RunStatus, cell: CellStatus) -> str:
     """How far a running cell is, in quarters: enough to see that it moves."""
     if cell.record and cell.record.state == "answered":
         return ", being judged"
-    items = cell.record.facts.get("items") if cell.record else None
+    facts = cell.record.facts if cell.record else {}
+    items, backend = facts.get("items"), facts.get("backend", "builtin")
     if not isinstance(items, int):
-        return ", starting the server"
+        # A program of its own says in its log alone how far it is.
+        return ", starting the server" if backend == "builtin" else f", {backend} is at work"
     paths = status.run.cell(cell.cell.checkpoint, cell.cell.benchmark)
     total, there = items * cell.cell.repeats, 0
     for repeat in range(cell.cell.repeats):
         with suppress(OSError), paths.partial(repeat).open("rb") as file:
             there += sum(1 for _ in file)
-    quarters = 4 * there // total
+    quarters = 4 * there // total if total else 0
     return f", {total * quarters // 4} of {total} answers"
 
 

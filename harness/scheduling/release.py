@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from harness.errors import SchedulerError
+from harness.errors import SchedulerError, UserError
 from harness.plan.facts import RunFacts
 from harness.plan.manifest import Manifest, read_manifest
 from harness.plan.plan import PlannedJob, eval_job_name
 from harness.runs.metrics import record_absent
 from harness.runs.paths import RunPaths, checkpoint_name
+from harness.scheduling.interrupted import take_up
 from harness.scheduling.schedulers.named import scheduler_named
 from harness.scheduling.schedulers.scheduler import Scheduler
 
@@ -62,6 +63,7 @@ def cancel_run(run: RunPaths) -> list[str]:
     """
     facts = RunFacts(run)
     scheduler = scheduler_named(facts.manifest.scheduler, run)
+    facts, _ = take_up(facts, scheduler)
     states = scheduler.states(s.id for s in facts.manifest.submissions)
     living = {key.partition("_")[0] for key, state in states.items() if not state.ended}
     chosen = [s for s in facts.manifest.submissions if s.id in living]
@@ -71,9 +73,18 @@ def cancel_run(run: RunPaths) -> list[str]:
 
 
 def remove_key(facts: RunFacts) -> None:
-    """Remove the key file of a server that is no more; nothing for another run."""
+    """Remove the key file of a server that is no more; nothing for another run.
+
+    Raises UserError when it cannot be removed.
+    """
     if facts.plan.serves and facts.served and facts.served.key_file:
-        Path(facts.served.key_file).unlink(missing_ok=True)
+        key = Path(facts.served.key_file)
+        try:
+            key.unlink()
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        except OSError as error:
+            raise UserError.at(key, f"the server's key cannot be removed: {error}") from None
 
 
 def _submitted_id(manifest: Manifest, job: str) -> str:

@@ -16,7 +16,7 @@ from harness.config.site import Environment, Site, SlurmOptions
 from harness.errors import UserError
 from harness.package import SHIPPED
 from harness.plan.plan import Plan, PlannedJob
-from harness.processes.environments import pyxis_flags, wrap
+from harness.processes.environments import GUARD, activation, pyxis_flags, wrap
 from harness.runs.paths import RunPaths
 
 TEMPLATES = SHIPPED / "templates" / "sbatch"
@@ -48,11 +48,17 @@ def render(job: PlannedJob, plan: Plan, site: Site, place: Place) -> str:
         project=str(place.project),
         directives=directives(job, plan, place.run),
         variables=environment.variables,
-        activate=() if environment.container else environment.activate,
+        activate="" if environment.container else _activate(environment, place),
         srun=srun_options(job, environment, place),
         command=job_command(job, environment, place),
         describe=describe,
     )
+
+
+def _activate(environment: Environment, place: Place) -> str:
+    if not environment.activate:
+        return ""
+    return activation(environment.activate, f"source {quote(place.project / GUARD)}")
 
 
 def srun_options(job: PlannedJob, environment: Environment, place: Place) -> list[str]:
@@ -101,7 +107,7 @@ def directives(job: PlannedJob, plan: Plan, run: RunPaths) -> list[Directive]:
     lines += _gpu_directives(job, options)
     lines += [("cpus-per-task", str(job.cpus_per_node))]
     if options.mem_per_gpu_gb:
-        lines.append(("mem", f"{options.mem_per_gpu_gb * max(job.gpus_per_node, 1)}G"))
+        lines.append(("mem", f"{options.mem_per_gpu_gb * job.shares}G"))
     lines += [
         ("time", options.time_limit),
         ("signal", f"USR2@{options.signal_seconds}"),
@@ -128,7 +134,8 @@ def _gpu_directives(job: PlannedJob, options: SlurmOptions) -> list[Directive]:
 def describe(job: PlannedJob, plan: Plan) -> str:
     """One line that says what a job is for."""
     if job.work == "train":
-        return f"SFT, {plan.total_steps} steps on {job.nodes} x {job.gpus_per_node} GPUs"
+        on = f"{job.gpus_per_node} GPUs" if job.gpus_per_node else f"{job.shares} CPU processes"
+        return f"SFT, {plan.total_steps} steps on {job.nodes} x {on}"
     if job.work == "evaluate":
         benchmarks = ", ".join(cell.benchmark for task in job.tasks for cell in task)
         return f"evaluate {job.tasks[0][0].checkpoint} on {benchmarks}"
@@ -136,7 +143,8 @@ def describe(job: PlannedJob, plan: Plan) -> str:
         names = ", ".join(cell.benchmark for cell in job.judges)
         return f"have the answers of {job.judges[0].checkpoint} judged: {names}"
     if job.work == "serve":
-        return f"serve a model on {job.gpus_per_node} GPUs until it is cancelled"
+        on = f"{job.gpus_per_node} GPUs" if job.gpus_per_node else f"{job.cpus_per_node} CPUs"
+        return f"serve a model on {on} until it is cancelled"
     if job.work == "close":
         return "release or cancel the arrays that training left waiting"
     return "collect every cell into one table"

@@ -9,15 +9,16 @@ from dataclasses import dataclass
 from filelock import FileLock, Timeout
 
 from harness.errors import UserError
-from harness.plan.manifest import Manifest
+from harness.plan.manifest import Manifest, announce, settle
 from harness.plan.plan import Cell, PlannedJob
 from harness.runs.metrics import CellState
 from harness.runs.paths import BASE, RunPaths
 from harness.scheduling.cells import CellStatus
+from harness.scheduling.interrupted import undone
 from harness.scheduling.schedulers.named import scheduler_named
 from harness.scheduling.schedulers.scheduler import RunJob
 from harness.scheduling.status import RunStatus
-from harness.scheduling.submit import Submittal, submit_jobs, undone
+from harness.scheduling.submit import Submittal, intents, submit_jobs
 
 
 @dataclass(frozen=True)
@@ -161,11 +162,10 @@ def submit_again(
         return
     run, site = status.run, status.facts.site
     scheduler = scheduler_named(status.manifest.scheduler, run)
-    with undone(scheduler) as ids:
-        jobs = [
-            Submittal(a.job, run.script(a.job.name).read_text(encoding="utf-8"), a.after, a.tasks)
-            for a in plan.jobs
-        ]
+    jobs = [Submittal(a.job, a.after, a.tasks) for a in plan.jobs]
+    settle(run)  # what an interrupted submission announced is not there, or has its id by now
+    with undone(run, scheduler, lambda: settle(run)) as ids:
+        announce(run, intents(run, jobs))
         submit_jobs(run, site, scheduler, jobs, run_job, ids, report)
         scheduler.start(run, site)
 

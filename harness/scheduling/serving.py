@@ -6,6 +6,7 @@ import os
 import secrets
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,24 +33,33 @@ def submit_serve(staged: Staged, run_job: RunJob, report: Callable[[str], None])
     """Make the key, then submit. What fails leaves neither job, folder nor key. Raises UserError."""
     assert isinstance(staged.spec, ServeSpec)
     path = Path(staged.spec.key_file) if staged.spec.key_file else None
-    try:
-        if path:
+    if path:
+        try:
             write_key(path)
-        return submit(staged, run_job, report)
-    except BaseException as error:
-        if path:
-            path.unlink(missing_ok=True)
-        if isinstance(error, OSError):
+        except OSError as error:
             raise UserError.at(path, f"the server's key cannot be written: {error}") from None
+    try:
+        return submit(staged, run_job, report)
+    except BaseException:
+        if path:
+            with suppress(OSError):  # why there is no job is what is to be told
+                path.unlink()
         raise
 
 
 def write_key(path: Path) -> None:
-    """A random key in a file that only its owner may read, from its first byte on."""
+    """A random key in a new file that only its owner may read, from its first byte on.
+
+    Raises OSError; then no file of ours is there, and one of another's is as it was.
+    """
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(secrets.token_urlsafe(32) + "\n")
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(secrets.token_urlsafe(32) + "\n")
+    except BaseException:
+        path.unlink()
+        raise
 
 
 def serve_state(run: RunPaths) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from harness.runs.files import read_json
 from harness.runs.paths import RunPaths
 from harness.runs.progress import read_progress
 from harness.scheduling.cells import CellStatus, cell_status
+from harness.scheduling.interrupted import take_up
 from harness.scheduling.schedulers.named import scheduler_named
 from harness.scheduling.schedulers.scheduler import JobState
 
@@ -58,28 +59,48 @@ class RunStatus:
 def run_status(run: RunPaths) -> RunStatus:
     """Ask files and scheduler. Raises ResultError when the manifest is unreadable."""
     facts = RunFacts(run)
-    jobs, problem = job_states([facts])[0]
+    asked = job_states([facts])[0]
+    facts, jobs = asked.facts, asked.jobs
     cells = list(cell_statuses(facts, jobs))
     train = _as_the_job_ended(read_progress(run), jobs.get("train", [_UNKNOWN])[0])
     server = read_json(run.serve_state) if run.serve_state.is_file() else {}
-    return RunStatus(facts, jobs, cells, train, server, problem)
+    return RunStatus(facts, jobs, cells, train, server, asked.problem)
 
 
-def job_states(runs: Sequence[RunFacts]) -> list[tuple[Jobs, str]]:
-    """For each run its jobs' states, and why the scheduler could not be asked.
+@dataclass(frozen=True)
+class Asked:
+    """What the scheduler says of a run."""
 
-    Slurm is asked once for all of them.
-    """
+    facts: RunFacts
+    """With what an interrupted submission left in the queue."""
+    jobs: Jobs
+    problem: str
+    """Why it could not be asked."""
+
+
+def job_states(runs: Sequence[RunFacts]) -> list[Asked]:
+    """What the scheduler says of each run. Slurm is asked once for all of them."""
     groups: dict[str, list[RunFacts]] = {}
-    for facts in runs:
+    taken = [_take_up(facts) for facts in runs]
+    for facts, _, _ in taken:
         groups.setdefault(_queue(facts), []).append(facts)
     told = {queue: _ask(group) for queue, group in groups.items()}
-    states = []
-    for facts in runs:
-        found, problem = told[_queue(facts)]
-        jobs = {job.name: _job_states(facts, job, found) for job in facts.plan.jobs}
-        states.append((jobs, problem))
-    return states
+    asked = []
+    for facts, unsubmitted, problem in taken:
+        found, unasked = told[_queue(facts)]
+        jobs = {
+            job.name: _job_states(facts, job, found, unsubmitted.get(job.name))
+            for job in facts.plan.jobs
+        }
+        asked.append(Asked(facts, jobs, problem or unasked))
+    return asked
+
+
+def _take_up(facts: RunFacts) -> tuple[RunFacts, dict[str, JobState], str]:
+    try:
+        return *take_up(facts, scheduler_named(facts.manifest.scheduler, facts.run)), ""
+    except SchedulerError as error:
+        return facts, {}, str(error)
 
 
 def _queue(facts: RunFacts) -> str:
@@ -119,10 +140,16 @@ def _as_the_job_ended(train: dict[str, Any], job: JobState) -> dict[str, Any]:
     return {**train, "state": "failed", "error": reason}
 
 
-def _job_states(facts: RunFacts, job: PlannedJob, found: dict[str, JobState]) -> list[JobState]:
+def _job_states(
+    facts: RunFacts, job: PlannedJob, found: dict[str, JobState], unsubmitted: JobState | None
+) -> list[JobState]:
+    """One a task. `unsubmitted`: of a job that was announced and has no id, or is to have another."""
     states = []
     for index in range(max(len(job.tasks), 1)):
         job_id = facts.manifest.job_id(job.name, index if job.is_array else None)
+        if unsubmitted is not None and (job_id is None or not unsubmitted.ended):
+            states.append(unsubmitted)
+            continue
         if job_id is None:
             states.append(JobState("unknown", "never submitted"))
             continue

@@ -1,13 +1,13 @@
 """Staged -> run folder -> jobs. A dry run is the same path, one step short.
 
-What submits jobs does it by `submit_jobs`, what undoes it by `undo`: submit, eval, serve and retry.
+Whatever submits jobs does it by `submit_jobs`, inside `undone`: submit, eval, serve and retry.
 """
 
 from __future__ import annotations
 
+import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,14 +16,29 @@ from harness.benchmarks.prepare import is_prepared, prepare
 from harness.benchmarks.registry import BENCHMARKS
 from harness.config.reading.source import dump
 from harness.config.site import Site
-from harness.errors import HarnessError, SchedulerError, UserError
-from harness.plan.manifest import Manifest, add_submission, describe_environment, write_manifest
+from harness.errors import UserError
+from harness.plan.manifest import (
+    Intent,
+    Manifest,
+    add_submission,
+    announce,
+    describe_environment,
+    write_manifest,
+)
 from harness.plan.plan import PlannedJob
 from harness.runs.files import utc_now, write_text
 from harness.runs.paths import RunPaths, link_latest
+from harness.scheduling.interrupted import undone
 from harness.scheduling.render import quote
 from harness.scheduling.schedulers.named import scheduler_named
-from harness.scheduling.schedulers.scheduler import Dependency, RunJob, Scheduler, sbatch_options
+from harness.scheduling.schedulers.scheduler import (
+    Dependency,
+    RunJob,
+    Scheduler,
+    sbatch_options,
+    shell_defaults,
+    submitted_name,
+)
 from harness.scheduling.stage import Staged
 
 Report = Callable[[str], None]
@@ -34,7 +49,6 @@ class Submittal:
     """One job to submit, and how it hangs on those before it."""
 
     job: PlannedJob
-    script: str
     after: Sequence[tuple[str, str]] = ()
     """Condition and name of jobs submitted before it."""
     tasks: tuple[int, ...] = ()
@@ -48,23 +62,28 @@ def submit(staged: Staged, run_job: RunJob, report: Report = lambda line: None) 
     Raises UserError then, or when the folder cannot be written.
     """
     run = staged.run
+    jobs = [Submittal(job, [(e.condition, e.job) for e in job.after]) for job in staged.plan.jobs]
     prepare_generated(staged)
     try:
-        write_run_folder(staged)
+        write_run_folder(staged, intents(run, jobs))
     except OSError as error:
         shutil.rmtree(run.root, ignore_errors=True)
         raise UserError.at(run.root, f"the run folder cannot be written: {error}") from None
-    jobs = [
-        Submittal(job, staged.scripts[job.name], [(e.condition, e.job) for e in job.after])
-        for job in staged.plan.jobs
-    ]
     scheduler = scheduler_named(staged.scheduler, run)
-    with undone(scheduler, lambda: shutil.rmtree(run.root, ignore_errors=True)) as ids:
+    with undone(run, scheduler, lambda: shutil.rmtree(run.root, ignore_errors=True)) as ids:
         submit_jobs(run, staged.site, scheduler, jobs, run_job, ids, report)
         _write_commands(staged, ids)
         link_latest(run.root)
         scheduler.start(run, staged.site)
     return run
+
+
+def intents(run: RunPaths, jobs: Sequence[Submittal]) -> list[Intent]:
+    """What is to be written down before the first of these jobs is submitted."""
+    return [
+        Intent(job=each.job.name, name=submitted_name(run, each.job.name), tasks=each.tasks)
+        for each in jobs
+    ]
 
 
 def submit_jobs(
@@ -76,46 +95,16 @@ def submit_jobs(
     ids: dict[str, str],
     report: Report,
 ) -> None:
-    """Submit in order; each id goes into `ids` and the manifest as soon as it is known.
+    """Submit announced jobs in order; each id goes into `ids` and the run's record at once.
 
-    Raises SchedulerError when one is refused.
+    Raises SubmissionError when one is refused.
     """
     for each in jobs:
         name = each.job.name
         after = [Dependency(condition, ids[job]) for condition, job in each.after]
-        ids[name] = scheduler.submit(run, each.job, each.script, after, site, run_job, each.tasks)
+        ids[name] = scheduler.submit(run, each.job, after, site, run_job, each.tasks)
         add_submission(run, name, ids[name], each.tasks)
         report(f"{name}: job {ids[name]}")
-
-
-@contextmanager
-def undone(
-    scheduler: Scheduler, then: Callable[[], object] = lambda: None
-) -> Iterator[dict[str, str]]:
-    """Jobs submitted inside (name -> id) are cancelled when anything goes wrong there.
-
-    `then` is called once they are. Raises UserError for a refusal, SchedulerError where jobs could
-    not be cancelled again; it names them.
-    """
-    ids: dict[str, str] = {}
-    try:
-        yield ids
-    except BaseException as error:
-        _cancel(scheduler, ids)
-        then()
-        if isinstance(error, SchedulerError | OSError):
-            raise UserError(f"{error}\nNothing is left submitted.") from None
-        raise
-
-
-def _cancel(scheduler: Scheduler, ids: Mapping[str, str]) -> None:
-    try:
-        scheduler.cancel(ids.values())
-    except HarnessError as error:
-        raise SchedulerError(
-            f"{len(ids)} jobs were submitted and could not be cancelled again: "
-            f"{', '.join(ids.values())} ({error})"
-        ) from None
 
 
 def prepare_generated(staged: Staged) -> None:
@@ -126,7 +115,7 @@ def prepare_generated(staged: Staged) -> None:
             prepare(name, folder)
 
 
-def write_run_folder(staged: Staged) -> None:
+def write_run_folder(staged: Staged, announced: Sequence[Intent] = ()) -> None:
     """spec, site, manifest and scripts, under a temporary name first. Raises OSError."""
     final = staged.run.root
     partial = RunPaths(final.parent / f".{final.name}.partial")
@@ -134,8 +123,10 @@ def write_run_folder(staged: Staged) -> None:
         write_text(partial.spec, dump(staged.spec.model_dump(mode="json")))
         write_text(partial.site, dump(staged.site.model_dump(mode="json", exclude_unset=True)))
         package.copy_to(partial.code)
+        partial.scripts.mkdir()
         for name, text in staged.scripts.items():
-            write_text(partial.script(name), text, mode=0o755)
+            partial.script(name).write_text(text, encoding="utf-8")
+            partial.script(name).chmod(0o755)
             partial.logs(name).mkdir(parents=True)
         write_manifest(
             partial,
@@ -147,6 +138,7 @@ def write_run_folder(staged: Staged) -> None:
                 environment=describe_environment(package.ROOT),
             ),
         )
+        announce(partial, announced)
         partial.root.rename(final)
     except OSError:
         shutil.rmtree(partial.root, ignore_errors=True)
@@ -163,7 +155,9 @@ def _write_commands(staged: Staged, ids: Mapping[str, str]) -> None:
     ]
     for job in staged.plan.jobs:
         after = [Dependency(e.condition, ids[e.job]) for e in job.after]
-        command = ["sbatch", *sbatch_options(after), str(staged.run.script(job.name))]
+        options = sbatch_options(submitted_name(staged.run, job.name), after, job)
+        options += shell_defaults(job, os.environ) if staged.scheduler == "slurm" else []
+        command = ["sbatch", *options, str(staged.run.script(job.name))]
         lines.append(f"\n# job {ids[job.name]}: {' '.join(quote(word) for word in command)}")
         for index in range(max(len(job.tasks), 1)):
             lines.append(f"# python -m harness.entry {quote(staged.run.root)} {job.name} {index}")

@@ -37,7 +37,8 @@ def print_dry_run(staged: Staged, findings: Sequence[Finding], as_json: bool) ->
         waits = ", ".join(f"{e.condition} {e.job}" for e in job.after[:3])
         waits += f", … {len(job.after) - 3} more" if len(job.after) > 3 else ""
         tasks = f" [{len(job.tasks)} tasks]" if job.is_array else ""
-        print(f"  {job.name}{tasks}: {describe(job, plan)}; {job.nodes} x {job.gpus_per_node} GPUs, "
+        each = f"{job.gpus_per_node} GPUs" if job.gpus_per_node else f"{job.cpus_per_node} CPUs"
+        print(f"  {job.name}{tasks}: {describe(job, plan)}; {job.nodes} x {each}, "
               f"{job.options.time_limit}{'; after ' + waits if waits else ''}")  # fmt: skip
     for finding in findings:
         print(finding)

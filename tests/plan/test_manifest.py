@@ -17,12 +17,14 @@ import harness
 from harness.config.site import Site
 from harness.errors import ResultError
 from harness.plan.manifest import (
+    Intent,
     Manifest,
     Submission,
     add_submission,
+    announce,
     describe_environment,
     read_manifest,
-    update_manifest,
+    settle,
     write_manifest,
 )
 from harness.plan.plan import build_plan
@@ -94,16 +96,82 @@ def test_submissions_made_at_once_are_all_recorded(run: RunPaths) -> None:
     assert all(each.job == f"job {each.id}" for each in recorded)
 
 
-def test_a_change_that_fails_leaves_the_manifest_and_its_lock(run: RunPaths) -> None:
-    before = run.manifest.read_bytes()
+def intent(job: str, *tasks: int) -> Intent:
+    return Intent(job=job, name=f"run.x:{job}", tasks=tasks)
 
-    def fails(_: Manifest) -> Manifest:
-        raise KeyError("x")
 
-    with pytest.raises(KeyError):
-        update_manifest(run, fails)
-    assert run.manifest.read_bytes() == before
-    assert add_submission(run, "train", "7", (0, 2)).submission("train", 2) is not None
+def test_what_is_announced_has_no_id_until_one_is_recorded(run: RunPaths) -> None:
+    announced = [intent("train"), intent("eval", 0, 2), intent("collect")]
+    announce(run, announced)
+    assert read_manifest(run).intents == tuple(announced)
+    assert read_manifest(run).submissions == ()
+    add_submission(run, "train", "7")
+    add_submission(run, "eval", "8", (0, 2))
+    found = read_manifest(run)
+    assert [(s.job, s.id, s.tasks) for s in found.submissions] == [
+        ("train", "7", ()), ("eval", "8", (0, 2)),
+    ]  # fmt: skip
+    assert [i.job for i in found.intents] == ["collect"]
+
+
+def test_a_settled_record_is_one_file_with_every_id(run: RunPaths) -> None:
+    announce(run, [intent("train"), intent("collect")])
+    add_submission(run, "train", "7")
+    settle(run)
+    assert not run.manifest.with_suffix(".jsonl").exists()
+    data = json.loads(run.manifest.read_text())
+    assert [s["id"] for s in data["submissions"]] == ["7"]
+    assert "intents" not in data
+    announce(run, [intent("train")])  # a retry
+    assert [i.job for i in read_manifest(run).intents] == ["train"]
+    add_submission(run, "train", "9")
+    settle(run)
+    settle(run)
+    assert [s.id for s in read_manifest(run).submissions] == ["7", "9"]
+
+
+def test_an_id_is_recorded_once_where_settling_was_cut_short(run: RunPaths) -> None:
+    announce(run, [intent("train")])
+    add_submission(run, "train", "7")
+    journal = run.manifest.with_suffix(".jsonl")
+    kept = journal.read_bytes()
+    settle(run)
+    journal.write_bytes(kept)  # as if killed before it was removed
+    assert [s.id for s in read_manifest(run).submissions] == ["7"]
+    assert read_manifest(run).intents == ()
+
+
+def test_wherever_a_line_is_cut_no_other_is_lost_and_its_job_stays_announced(
+    run: RunPaths,
+) -> None:
+    journal = run.manifest.with_suffix(".jsonl")
+    announce(run, [intent("train"), intent("eval", 1)])
+    add_submission(run, "train", "7")
+    before = journal.read_bytes()
+    add_submission(run, "eval", "8", (1,))
+    whole = journal.read_bytes()
+    for end in range(len(before), len(whole)):
+        journal.write_bytes(whole[:end])
+        found = read_manifest(run)
+        assert [s.id for s in found.submissions] == ["7"]
+        assert [i.job for i in found.intents] == ["eval"]
+        add_submission(run, "eval", "8", (1,))
+        assert [s.id for s in read_manifest(run).submissions] == ["7", "8"]
+    for end in range(len(before)):
+        journal.write_bytes(before[:end])
+        assert len(read_manifest(run).intents) <= 2
+
+
+def test_a_disk_that_is_full_is_an_error_and_not_a_lost_id(
+    run: RunPaths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    announce(run, [intent("train")])
+    write = os.write
+    monkeypatch.setattr(os, "write", lambda handle, data: write(handle, data[:9]))
+    with pytest.raises(OSError, match="No space left"):
+        add_submission(run, "train", "7")
+    monkeypatch.undo()
+    assert [i.job for i in read_manifest(run).intents] == ["train"]
 
 
 def test_a_manifest_of_another_version_is_refused_with_file_and_version(run: RunPaths) -> None:

@@ -68,6 +68,16 @@ def test_an_unknown_benchmark_offers_the_nearest() -> None:
         build_plan(make_spec(benchmarks=["gsm8"]), Site())
 
 
+@pytest.mark.parametrize(("options", "cpus"), [({}, 24), ({"cpus_per_gpu": 4}, 12)])
+def test_training_on_cpu_asks_for_cores_and_no_gpu(options: dict[str, int], cpus: int) -> None:
+    spec = make_spec({"use_cpu": True, "gpus_per_node": 8, "cpu_processes": 3})
+    train = build_plan(spec, Site.model_validate({"slurm": options})).job("train")
+    assert (train.gpus_per_node, train.cpu_processes, train.cpus_per_node) == (0, 3, cpus)
+    assert train.shares == 3
+    other = build_plan(make_spec(), Site()).job("train")
+    assert (other.gpus_per_node, other.shares, other.cpus_per_node) == (8, 8, 64)
+
+
 def test_cpu_training_is_two_processes_and_gpus_are_never_dropped_silently() -> None:
     assert make_spec({"use_cpu": True}).train.world_size == 2
     with pytest.raises(ValueError, match="use_cpu"):

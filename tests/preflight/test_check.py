@@ -123,3 +123,25 @@ def test_what_the_local_scheduler_cannot_do_is_refused(tmp_path: Path) -> None:
     places = {f.place for f in errors(spec(tmp_path, nodes=2, max_steps=1), there, "local")}
     expected = {"train.nodes", "site: environments.train"}
     assert places == expected | (set() if has_gpu() else {"train.use_cpu"})
+
+
+@pytest.mark.parametrize(
+    ("use_cpu", "server", "gpus"),
+    [
+        (True, {"engine": "transformers"}, 0),
+        (True, {"engine": "transformers", "gpus": 1}, 1),
+        (True, {"engine": "transformers", "tensor_parallel": 2}, 2),
+        (True, {"engine": "vllm"}, 8),
+        (False, {"engine": "transformers"}, 1),
+    ],
+    ids=["cpu", "asked-for", "sized", "an-engine-that-needs-them", "gpus"],
+)
+def test_a_run_that_trains_on_cpu_evaluates_there_where_its_engine_can(
+    tmp_path: Path, use_cpu: bool, server: dict[str, Any], gpus: int
+) -> None:
+    train = {"model_name": "m", "dataset_name": str(tmp_path), "use_cpu": use_cpu, "max_steps": 1}
+    evaluation = {"benchmarks": ["arithmetic"], "server": server}
+    given = Spec.model_validate({"name": "r", "train": train, "evaluation": evaluation})
+    resolved = resolve_spec(given).evaluation
+    assert resolved is not None
+    assert resolved.server.gpu_count == gpus

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from harness.errors import CommandError
-from harness.processes.shell import call, own_module
+from harness.processes.shell import call, own_module, run
 
 
 def python(code: str, *arguments: str) -> list[str]:
@@ -73,6 +74,59 @@ def test_a_program_that_hangs_is_ended_and_has_no_code() -> None:
         call(["sleep", "60"], timeout=0.1)
     assert caught.value.code is None
     assert time.monotonic() - began < 10
+
+
+def test_what_a_hanging_program_has_said_is_text_and_its_children_end_too(tmp_path: Path) -> None:
+    pid = tmp_path / "pid"
+    script = f"echo out; echo é >&2; sleep 300 & echo $! > {pid}; wait"
+    with pytest.raises(CommandError) as caught:
+        call(["bash", "-c", script], timeout=1)
+    assert (caught.value.stdout, caught.value.stderr) == ("out\n", "é\n")
+    assert str(caught.value).endswith("timed out\nstdout: out\nstderr: é")
+    deadline = time.monotonic() + 10
+    while Path("/proc", pid.read_text().strip(), "fd").is_dir() and time.monotonic() < deadline:
+        try:
+            os.kill(int(pid.read_text()), 0)
+        except ProcessLookupError:
+            break
+        if b"Z" in Path("/proc", pid.read_text().strip(), "stat").read_bytes().split()[2:3]:
+            break
+        time.sleep(0.05)
+    else:
+        pytest.fail("its child runs on")
+
+
+def test_both_streams_of_a_program_that_succeeds() -> None:
+    assert run(["sh", "-c", "echo out; echo aside >&2"]) == ("out\n", "aside\n")
+
+
+def test_what_is_no_utf8_is_replaced() -> None:
+    assert call(["printf", "a\\377b"]) == "a\ufffdb"
+    with pytest.raises(CommandError, match="stderr: \ufffd!"):
+        call(["sh", "-c", "printf '\\377!' >&2; exit 1"])
+
+
+@pytest.mark.parametrize(
+    ("kind", "code", "said"),
+    [
+        ("no-right", 126, "Permission denied"),
+        ("a-folder", 126, "Permission denied"),
+        ("below-a-file", 126, "Not a directory"),
+        ("no-program", 126, "Exec format error"),
+        ("a-lost-interpreter", 127, "no such program"),
+    ],
+)
+def test_what_cannot_be_started_is_one_message_with_its_name(
+    tmp_path: Path, kind: str, code: int, said: str
+) -> None:
+    program = tmp_path / "a program"
+    program.write_text("#!/no/such/interpreter\n" if kind == "a-lost-interpreter" else "hello")
+    program.chmod(0o644 if kind == "no-right" else 0o755)
+    named = {"a-folder": tmp_path, "below-a-file": program / "x"}.get(kind, program)
+    with pytest.raises(CommandError) as caught:
+        call([str(named), "x"])
+    assert caught.value.code == code
+    assert f"{named}: " in str(caught.value) and said in str(caught.value)
 
 
 MAIN = """

@@ -110,6 +110,9 @@ def test_a_control_job_is_told_only_when_it_runs_or_goes_wrong(looks: Looks) -> 
         ({"state": "running", "facts": {"items": 2}}, 3, "running, 2 of 8 answers"),
         ({"state": "running", "facts": {"items": 2}}, 8, "running, 8 of 8 answers"),
         ({"state": "answered", "facts": {"items": 2}}, 8, "running, being judged"),
+        ({"state": "running", "facts": {"items": 0}}, 0, "running, 0 of 0 answers"),
+        ({"state": "running", "facts": {"backend": "lm-eval"}}, 0, "running, lm-eval is at work"),
+        ({"state": "running", "facts": {"backend": "builtin"}}, 0, "running, starting the server"),
     ],
 )
 def test_how_far_a_running_cell_is_goes_by_quarters(
@@ -162,6 +165,24 @@ def test_a_long_silence_is_broken_by_what_still_runs(looks: Looks) -> None:
     running = {"train": RUNS, "given": {"step": 4}}
     lines = looks.see(*[running] * 16, {})
     assert lines.count("still train: running, step 4 of 10") == 2
+
+
+@pytest.mark.parametrize(
+    ("look", "said"),
+    [
+        ({"train": WAITS}, "still train: pending"),
+        ({"collect": WAITS}, "still waiting for the scheduler"),
+    ],
+    ids=["pending", "nothing-to-tell"],
+)
+def test_a_long_silence_in_which_nothing_runs_says_what_is_waited_for(
+    looks: Looks, look: dict[str, Any], said: str
+) -> None:
+    every = {"gsm8k": looks.cell("gsm8k", "waiting"), "ifeval": looks.cell("ifeval", "waiting")}
+    hidden = {"train": DONE} if "collect" in look else {}
+    lines = looks.see(*[{**every, **hidden, **look}] * 16, {})
+    told = [line for line in lines if line.startswith("still")]
+    assert told == (["still waiting for the scheduler"] * 2 if hidden else [said] * 2)
 
 
 def test_what_is_asked_often_here_is_asked_seldom_on_slurm(looks: Looks) -> None:

@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from harness.config.serve import ServeSpec
-from harness.errors import ResultError, SchedulerError
+from harness.errors import ResultError, SchedulerError, UserError
 from harness.plan.facts import RunFacts
 from harness.runs.checkpoints import mark_complete
 from harness.runs.files import write_json, write_text
@@ -197,6 +197,24 @@ def test_a_cancelled_server_leaves_no_key(tmp_path: Path) -> None:
     assert not key.exists()
     cancel_run(run)  # once more is no error
     remove_key(RunFacts(served(tmp_path / "2", None)))
+
+
+def test_a_key_in_a_folder_that_is_none_is_gone_and_one_that_stays_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "file"
+    write_text(file, "")
+    cancel_run(served(tmp_path / "1", file / "keys" / "k"))
+    assert file.is_file()
+    write_text(tmp_path / "k", "secret")
+    run = served(tmp_path / "2", tmp_path / "k")
+
+    def refused(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "unlink", refused)
+    with pytest.raises(UserError, match=r"k: the server's key cannot be removed: .*denied"):
+        remove_key(RunFacts(run))
 
 
 def test_a_run_without_a_manifest_is_told_by_its_file(tmp_path: Path) -> None:

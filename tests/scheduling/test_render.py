@@ -18,7 +18,8 @@ from harness.config.site import Environment, Site, SlurmOptions
 from harness.errors import UserError
 from harness.plan.plan import build_plan
 from harness.runs.paths import RunPaths
-from harness.scheduling.render import Place, render
+from harness.scheduling.render import Place, describe, render
+from tests.plan.test_plan import make_spec
 from tests.support import ROOT
 
 GOLDEN = ROOT / "tests" / "golden" / "sft"
@@ -100,6 +101,21 @@ def test_site_options_reach_the_script() -> None:
     assert found["array"] == "0-3%2"
     assert found["mail-type"] == "END"
     assert found["exclusive"] == ""
+
+
+def test_a_run_on_cpu_asks_for_no_gpu_anywhere() -> None:
+    site = Site(slurm=SlurmOptions(mem_per_gpu_gb=10, cpus_per_gpu=4, gpu_type="h100"))
+    spec = make_spec({"use_cpu": True, "cpu_processes": 2},
+                     server={"engine": "transformers", "gpus": 0})  # fmt: skip
+    plan = build_plan(spec, site)
+    for job in plan.jobs:
+        text = render(job, plan, site, PLACE)
+        assert "gpu" not in text.lower(), job.name
+    train = options(render(plan.job("train"), plan, site, PLACE))
+    assert (train["cpus-per-task"], train["mem"]) == ("8", "20G")
+    assert describe(plan.job("train"), plan).endswith("steps on 1 x 2 CPU processes")
+    array = next(job for job in plan.jobs if job.is_array)
+    assert options(render(array, plan, site, PLACE))["cpus-per-task"] == "4"
 
 
 def test_a_roles_environment_is_activated_or_its_container_entered() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import os
 import stat
@@ -104,6 +105,35 @@ def test_a_key_that_cannot_be_written_is_one_message_and_no_job(
         submit_serve(staged, lambda *_: "", print)
     assert str(caught.value).startswith(f"{key_of(staged)}: ")
     assert seen == []
+
+
+@pytest.mark.parametrize("kind", ["a-key", "below-a-file"])
+def test_what_is_in_the_keys_place_is_left_as_it_is(
+    staged: Staged, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    mine = tmp_path / "mine"
+    write_text(mine, "another's")
+    path = mine if kind == "a-key" else mine / "keys" / "k"
+    spec = staged.spec.model_copy(update={"key_file": str(path)})
+    seen: list[bool] = []
+    monkeypatch.setattr(serving, "submit", submitted(None, seen))
+    with pytest.raises(UserError, match="the server's key cannot be written") as caught:
+        submit_serve(dataclasses.replace(staged, spec=spec), lambda *_: "", print)
+    assert str(caught.value).startswith(f"{path}: ")
+    assert mine.read_text() == "another's"
+    assert seen == []
+
+
+def test_a_key_that_is_cut_short_is_not_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> str:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(serving.secrets, "token_urlsafe", full)
+    with pytest.raises(OSError, match="No space"):
+        serving.write_key(tmp_path / "keys" / "k")
+    assert list((tmp_path / "keys").iterdir()) == []
 
 
 class Job:

@@ -199,11 +199,11 @@ def test_the_jobs_of_several_runs_are_asked_for_together_and_never_too_many_at_o
     second = submitted(tmp_path / "b", make_spec(benchmarks=["gsm8k"]), {"train": "11"})
     slurm.known = {"1": JobState("completed"), "11": JobState("running")}
     runs = [RunFacts(first), RunFacts(second)]
-    assert [jobs["train"][0].phase for jobs, _ in job_states(runs)] == ["completed", "running"]
+    assert [of.jobs["train"][0].phase for of in job_states(runs)] == ["completed", "running"]
     assert asked == [["1", "5", "11"]]
     asked.clear()
     monkeypatch.setattr(status_module, "_IDS_A_CALL", 2)
-    assert [jobs["train"][0].phase for jobs, _ in job_states(runs)] == ["completed", "running"]
+    assert [of.jobs["train"][0].phase for of in job_states(runs)] == ["completed", "running"]
     assert asked == [["1", "5"], ["11"]]
     slurm.down = True
-    assert [problem for _, problem in job_states(runs)] == ["controller down"] * 2
+    assert [of.problem for of in job_states(runs)] == ["controller down"] * 2

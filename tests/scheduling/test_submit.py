@@ -15,14 +15,14 @@ import pytest
 
 from harness.config.load import load_run_spec, load_site
 from harness.config.site import Site
-from harness.errors import HarnessError, SchedulerError, UserError
+from harness.errors import SchedulerError, SubmissionError, UserError
 from harness.plan.manifest import read_manifest
 from harness.plan.plan import PlannedJob
 from harness.runs.paths import RunPaths
 from harness.scheduling import submit as module
-from harness.scheduling.schedulers.scheduler import Dependency
+from harness.scheduling.schedulers.scheduler import Dependency, submitted_name
 from harness.scheduling.stage import Staged, stage
-from harness.scheduling.submit import submit, undone, write_run_folder
+from harness.scheduling.submit import submit, write_run_folder
 from tests.plan.test_plan import make_spec
 
 
@@ -38,15 +38,19 @@ class Cluster:
         self.started: list[RunPaths] = []
 
     def submit(
-        self, run: RunPaths, job: PlannedJob, script: str, after: Sequence[Dependency], site: Site,
+        self, run: RunPaths, job: PlannedJob, after: Sequence[Dependency], site: Site,
         run_job: Any, tasks: Sequence[int] = (),
     ) -> str:  # fmt: skip
-        assert run.script(job.name).read_text(encoding="utf-8") == script
+        announced = [intent.name for intent in read_manifest(run).intents]
+        assert announced[0] == submitted_name(run, job.name), "written down before it is submitted"
         if job.name == self.refuses:
-            raise SchedulerError(f"sbatch refused {job.name}: invalid partition")
+            raise SubmissionError(f"sbatch refused {job.name}: invalid partition", "no")
         job_id = str(len(self.jobs) + 11)
         self.jobs[job.name] = (job_id, [f"{d.condition}:{d.job_id}" for d in after])
         return job_id
+
+    def find(self, names: Sequence[str]) -> dict[str, list[str]]:
+        return {}
 
     def start(self, run: RunPaths, site: Site) -> None:
         assert len(read_manifest(run).submissions) == len(self.jobs)
@@ -113,7 +117,8 @@ def test_the_commands_can_be_read_by_bash_and_name_each_job(
     go(staged, Cluster(), monkeypatch)
     text = staged.run.commands.read_text()
     subprocess.run(["bash", "-n"], input=text, text=True, check=True)
-    assert "# job 12: sbatch --dependency=afterok:11 " in text
+    name = submitted_name(staged.run, "eval-checkpoint-10")
+    assert f"# job 12: sbatch --job-name={name} --export=ALL --dependency=afterok:11 " in text
     line = next(x for x in text.splitlines() if " eval-checkpoint-10 0" in x)
     program = f"printf '%s\\n' {line.removeprefix('# ')}"
     done = subprocess.run(["bash", "-c", program], capture_output=True, text=True, check=True)
@@ -151,32 +156,6 @@ def test_jobs_that_cannot_be_cancelled_again_are_named_and_keep_their_folder(
         "2 jobs were submitted and could not be cancelled again: 11, 12 (controller down)"
     )
     assert len(read_manifest(staged.run).submissions) == 2
-
-
-@pytest.mark.parametrize(
-    ("error", "raised"),
-    [(KeyboardInterrupt(), KeyboardInterrupt), (OSError("disk full"), UserError),
-     (HarnessError("other"), HarnessError), (ZeroDivisionError(), ZeroDivisionError)],
-)  # fmt: skip
-def test_whatever_goes_wrong_undoes_first(error: BaseException, raised: Any) -> None:
-    cluster, then = Cluster(), list[list[str]]()
-
-    def go_wrong() -> None:
-        ended: Any = cluster
-        with undone(ended, lambda: then.append([*cluster.cancelled])) as ids:
-            ids["train"] = "7"
-            raise error
-
-    with pytest.raises(raised):
-        go_wrong()
-    assert then == [["7"]], "what is called last is called once the jobs are gone"
-
-
-def test_what_goes_right_is_not_undone() -> None:
-    cluster = Cluster()
-    with undone(cluster, lambda: pytest.fail("undone")) as ids:  # type: ignore[arg-type]
-        ids["train"] = "7"
-    assert cluster.cancelled == []
 
 
 def test_a_folder_that_cannot_be_written_is_one_message_and_no_job(

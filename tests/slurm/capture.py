@@ -1,7 +1,8 @@
-"""Writes what a real Slurm prints into tests/captured/slurm, for the tests of the parsers.
+"""Writes what a real Slurm prints into a folder, for the tests of the parsers.
 
-Run as root from the repository root: ``python -m tests.slurm.capture`` (about two minutes).
-`jobs.json` says which job id is which case. Paths, host names and ports of the machine are replaced
+Run as root from the repository root: ``python -m tests.slurm.capture [FOLDER]`` (about two minutes);
+by default into tests/captured/slurm, which is of Slurm 22.05. Of 24.11, whose folder is beside it,
+only what a test reads is kept. `jobs.json` says which job id is which case. Paths, host names and ports of the machine are replaced
 by neutral ones; the user is root because a private cluster needs it.
 """
 
@@ -11,7 +12,9 @@ import json
 import re
 import shutil
 import socket
+import sys
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 from tests.support import ROOT
@@ -19,6 +22,7 @@ from tests.support import ROOT
 from .cluster import PrivateSlurm
 
 FOLDER = ROOT / "tests" / "captured" / "slurm"
+WHOLE = ("env", "SLURM_BITSTR_LEN=0")
 HOME = "/home/user"
 SACCT = (
     "JobID,JobIDRaw,JobName,Partition,Account,State,ExitCode,DerivedExitCode,Submit,Start,End,"
@@ -31,17 +35,18 @@ LONG = "--wrap=sleep 600"
 class Capture:
     """The jobs of every case, and the files their outputs go to."""
 
-    def __init__(self, slurm: PrivateSlurm, work: Path) -> None:
+    def __init__(self, slurm: PrivateSlurm, work: Path, folder: Path) -> None:
         self.slurm = slurm
         self.work = work
+        self.folder = folder
         self.jobs: dict[str, str] = {}
 
     def submit(self, case: str, *options: str) -> str:
         array = any(option.startswith("--array") for option in options)
         output = "%A_%a.out" if array else "%j.out"
         place = [f"--chdir={self.work}", f"--output={self.work}/{output}", f"--job-name={case}"]
-        self.jobs[case] = self.slurm.submit(*place, *options)
-        return self.jobs[case]
+        self.jobs[case] = job = self.slurm.submit(*place, *options)
+        return job
 
     def neutral(self, text: str) -> str:
         """The text without anything that is of this machine."""
@@ -60,19 +65,23 @@ class Capture:
         return text
 
     def write(self, name: str, text: str) -> None:
-        (FOLDER / name).write_text(self.neutral(text))
+        (self.folder / name).write_text(self.neutral(text))
 
     def output(self, name: str, *argv: str) -> None:
         """One command's standard output, with the command itself in `<name>.command`."""
         self.write(name, self.slurm.run(*argv))
-        (FOLDER / "commands.txt").open("a").write(self.neutral(f"{name}: {' '.join(argv)}\n"))
+        self.note(name, argv)
+
+    def note(self, name: str, argv: tuple[str, ...]) -> None:
+        with (self.folder / "commands.txt").open("a") as file:
+            file.write(self.neutral(f"{name}: {' '.join(argv)}\n"))
 
     def refusal(self, name: str, *argv: str, config: str = "") -> None:
         """One command that fails: its exit status and its standard error."""
         prefix = ["env", f"SLURM_CONF={config}"] if config else []
         done = self.slurm.attempt(*prefix, *argv)
         self.write(f"error-{name}.txt", done.stderr + f"exit {done.returncode}\n")
-        (FOLDER / "commands.txt").open("a").write(self.neutral(f"error-{name}: {' '.join(argv)}\n"))
+        self.note(f"error-{name}", argv)
 
 
 def ended(capture: Capture) -> None:
@@ -126,8 +135,12 @@ def waiting(capture: Capture) -> None:
     submit("begin-later", "--begin=now+1hour", LONG)
     # Taken without a word, and the first two never started (EnforcePartLimits=NO, the default):
     submit("time-above-partition", "--time=8-00:00:00", LONG)
-    submit("too-many-nodes", "--nodes=4", LONG)
-    submit("dependency-on-unknown-job", "--dependency=afterok:99999", LONG)
+    for name, option in (
+        ("too-many-nodes", "--nodes=4"),
+        ("dependency-on-unknown-job", "--dependency=afterok:99999"),
+    ):
+        with suppress(RuntimeError):  # 24.11 refuses them
+            submit(name, option, LONG)
     big = submit("resources", "--nodes=3", "--gres=gpu:8", LONG)
     slurm.wait_until(lambda: slurm.job(big)["Reason"] in {"Resources", "Priority"})
     # slurmdbd learns of jobs some seconds after slurmctld.
@@ -165,6 +178,27 @@ def accounting(capture: Capture) -> None:
     lines = capture.slurm.run("scontrol", "show", "config").splitlines()
     kept = [line for line in lines if re.match(rf"({keys})", line)]
     capture.write("scontrol-show-config.txt", "\n".join(kept) + "\n")
+
+
+def long_arrays(capture: Capture) -> None:
+    """A long array of chosen tasks, as a retry submits it: its list is cut."""
+    slurm, output = capture.slurm, capture.output
+    blocker = capture.submit("blocker", "--nodes=3", "--gres=gpu:8", LONG)
+    # A job that could never have started (--hold) is not in the accounts.
+    tasks = ",".join(f"{first}-{first + 3}" for first in range(0, 100, 5))
+    array = capture.submit("long-array", f"--array={tasks}%3", "--gres=gpu:1", LONG)
+    ask = ("sacct", "-X", "-n", "-P", "-j", array, "--format=JobID,State,ExitCode,NodeList")
+    slurm.wait_until(lambda: "PENDING" in slurm.run(*ask))
+    output("squeue-array-cut.txt", "squeue", "-h", "-t", "all", "-j", array, "-o", "%i|%T|%r")
+    slurm.run("scancel", array, blocker)
+    slurm.wait_until(lambda: "PENDING" not in slurm.run(*ask))
+    output("sacct-array-cut.txt", *ask)
+    output("sacct-array.txt", *WHOLE, *ask)
+    output("sbatch.txt", "sbatch", "--hold", "--wrap=:")
+    output("sbatch-parsable.txt", "sbatch", "--parsable", "--hold", "--wrap=:")
+    name = "a.20260101-000000-aaaa:train"
+    array = capture.submit("named", f"--job-name={name}", "--array=0-2", "--hold", LONG)
+    output("squeue-name.txt", "squeue", "-h", "-t", "all", "-n", name, "-o", "%F|%j")
 
 
 def refusals(capture: Capture) -> None:
@@ -205,22 +239,23 @@ def refusals(capture: Capture) -> None:
         refuse(name, *argv, config=str(elsewhere))
 
 
-def main() -> None:
-    FOLDER.mkdir(parents=True, exist_ok=True)
-    for old in FOLDER.iterdir():
+def main(folder: Path = FOLDER) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for old in folder.iterdir():
         old.unlink()
     work = Path(tempfile.mkdtemp())
     try:
         with PrivateSlurm() as slurm:
-            capture = Capture(slurm, work)
+            capture = Capture(slurm, work, folder)
             ended(capture)
             waiting(capture)
             accounting(capture)
+            long_arrays(capture)
             refusals(capture)
-            (FOLDER / "jobs.json").write_text(json.dumps(capture.jobs, indent=1) + "\n")
+            (folder / "jobs.json").write_text(json.dumps(capture.jobs, indent=1) + "\n")
     finally:
         shutil.rmtree(work)
 
 
 if __name__ == "__main__":
-    main()
+    main(*map(Path, sys.argv[1:2]))

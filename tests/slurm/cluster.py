@@ -252,6 +252,11 @@ class PrivateSlurm:
         text = self.run("scontrol", "-d", "-o", "show", "job", job).splitlines()[0]
         return dict(field.split("=", 1) for field in text.split() if "=" in field)
 
+    def tres(self, job: str) -> list[str]:
+        """What a job asked for, e.g. ["cpu=1", "gres/gpu=8"]; 22.05 calls it TRES, 24.11 ReqTRES."""
+        fields = self.job(job)
+        return (fields.get("ReqTRES") or fields["TRES"]).split(",")
+
     def expire(self, job: str) -> None:
         """Let a running job reach its time limit: TIMEOUT at the next look, each 30 s."""
         self.run("scontrol", "update", f"jobid={job}", "EndTime=now")

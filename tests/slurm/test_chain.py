@@ -80,7 +80,7 @@ class Cluster:
         )  # fmt: skip
 
     def queue(self) -> str:
-        return self.slurm.run("squeue", "-r", "-o", "%.8i %.40j %.10T %.20r %.14b")
+        return self.slurm.run("squeue", "-r", "-o", "%.8i %.60j %.10T %.20r %.14b")
 
 
 @pytest.fixture
@@ -107,9 +107,11 @@ def test_a_run_trains_evaluates_every_checkpoint_and_collects_a_full_table(
         array = job_id(run, f"eval-{checkpoint}")
         for index in range(2):
             assert re.search(
-                rf"{array}_{index} +tiny:eval-{checkpoint} +PENDING +Dependency", snapshot
+                rf"{array}_{index} +tiny.{run.name}:eval-{checkpoint} +PENDING +Dependency",
+                snapshot,
             ), snapshot
-    assert "gres/gpu=8" in slurm.job(train)["TRES"]
+    assert not [tres for tres in slurm.tres(train) if "gpu" in tres], "it trains on CPU"
+    assert "cpu=2" in slurm.tres(train)
     for job in ("train", "eval-checkpoint-1"):  # a single job and an array
         submitted = slurm.run("scontrol", "write", "batch_script", job_id(run, job), "-")
         assert (run / "scripts" / f"{job}.sbatch").read_text().strip() == submitted.strip()
@@ -131,7 +133,8 @@ def test_a_run_trains_evaluates_every_checkpoint_and_collects_a_full_table(
     assert {r["instructions/pass@1/num_prompts"] for r in rows} == {"3"}
     assert (run / "results.png").read_bytes().startswith(b"\x89PNG")
     states = slurm.run("sacct", "-X", "-n", "-P", "--format=JobName,State,AllocTRES", "-j", train)
-    assert re.match(r"tiny:train\|COMPLETED\|.*gres/gpu=8", states), states
+    assert re.match(rf"tiny.{run.name}:train\|COMPLETED\|.*cpu=2", states), states
+    assert "gres/gpu" not in states
 
 
 @pytest.mark.timeout(CHAIN_S + 60)

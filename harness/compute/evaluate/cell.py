@@ -20,18 +20,12 @@ from harness.compute.evaluate.judge import Judge
 from harness.compute.evaluate.provenance import gpu_seconds, idle_seconds, versions
 from harness.compute.serve.server import RunningServer
 from harness.config.evaluation import EvaluationSpec
-from harness.errors import HarnessError, ResultError, ServerError, first_line
+from harness.errors import HarnessError, ResultError, ServerError, one_line
 from harness.plan.plan import Cell
 from harness.runs.files import utc_now
 from harness.runs.metrics import (
-    TaskRecord,
-    has_result,
-    read_result,
-    read_task,
-    record_failed,
-    write_metrics,
-    write_task,
-)
+    TaskRecord, has_result, read_result, read_task, record_failed, write_metrics, write_task
+)  # fmt: skip
 from harness.runs.paths import BASE, CellPaths
 
 
@@ -186,9 +180,9 @@ class CellWork:
         if isinstance(error, ServerError) and error.log:
             self.log = str(error.log)
         try:
-            self.record("failed", first_line(error))
+            self.record("failed", one_line(error))
         except (HarnessError, OSError):  # its data are not there, which may be the very reason
-            record_failed(self.paths, first_line(error), self.log)
+            record_failed(self.paths, one_line(error), self.log)
 
     def note_served(self, fingerprint: str) -> None:
         """What the server loads: another folder than the model's where an adapter was merged."""

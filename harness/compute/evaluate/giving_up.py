@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 from harness.compute.evaluate.cell import CellWork
-from harness.errors import EvaluationError, first_line
+from harness.errors import EvaluationError, one_line
 from harness.plan.plan import Cell
 from harness.runs.metrics import read_task, record_failed, write_task
 from harness.runs.paths import CellPaths, RunPaths
@@ -40,7 +40,7 @@ def told_in_cells(
                         known[cell].fail(reason)
                     else:
                         record_failed(
-                            run.cell(cell.checkpoint, cell.benchmark), first_line(reason), log
+                            run.cell(cell.checkpoint, cell.benchmark), one_line(reason), log
                         )
         raise
 

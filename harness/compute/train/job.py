@@ -187,7 +187,7 @@ def left_to_first_node(
 def last_lines(launcher: Launcher) -> str:
     """The end of what the workers wrote."""
     tail = "\n".join(f"  {line}" for line in list(launcher.tail)[-_TAIL_SHOWN:])
-    return f"last lines:\n{tail}"
+    return f"last lines:\n{tail}" if tail else "it wrote nothing"
 
 
 def newest_step(paths: RunPaths, train: TrainSpec) -> int:

@@ -6,11 +6,12 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from harness.config.site import Site
+from harness.config.site import Site, SlurmOptions
 from harness.config.spec import Spec
 from harness.config.training.trackers import TRACKER_KEYS
+from harness.config.training.train import TrainSpec
 from harness.preflight.cluster.offline import is_hosted
-from harness.preflight.findings import Finding, error, warning
+from harness.preflight.findings import Finding, error, note, warning
 
 
 def has_gpu() -> bool:
@@ -21,6 +22,8 @@ def has_gpu() -> bool:
 def check_machine(spec: Spec, site: Site, scheduler: str) -> list[Finding]:
     """Findings about the site, and about this machine where jobs run here."""
     findings = check_site(site, scheduler)
+    if scheduler == "slurm" and spec.train.use_cpu:
+        findings.append(_cpu_job(spec.train, site))
     if scheduler == "local" and spec.train.nodes > 1:
         findings.append(error("train.nodes", "the local scheduler has one machine", "nodes: 1"))
     if scheduler == "local" and not spec.train.use_cpu and not has_gpu():
@@ -44,6 +47,24 @@ def _check_keys(trackers: Iterable[str], site: Site) -> list[Finding]:
             cure = f"secrets: [{', '.join([*site.secrets, key])}] in the site file"
             findings.append(warning("train.report_to", text, cure))
     return findings
+
+
+def _cpu_job(train: TrainSpec, site: Site) -> Finding:
+    """What training without GPUs asks Slurm for."""
+    options, shares = site.options("train"), train.cpu_processes
+    memory = options.mem_per_gpu_gb
+    asked = f"{(options.cpus_per_gpu or 1) * shares} CPUs"
+    asked += f", {memory * shares} GB of memory" if memory else ", the partition's usual memory"
+    return note(
+        "train.use_cpu",
+        f"training asks Slurm for no GPU: {train.nodes} x ({asked}), for {shares} processes each "
+        f"(site: cpus_per_gpu, mem_per_gpu_gb), in {_partition(options)}",
+    )
+
+
+def _partition(options: SlurmOptions) -> str:
+    named = options.partition or os.environ.get("SBATCH_PARTITION")
+    return f"partition {named}" if named else "the default partition"
 
 
 def check_site(site: Site, scheduler: str) -> list[Finding]:

@@ -9,6 +9,7 @@ from harness.errors import CommandError
 from harness.preflight.findings import Finding, error
 from harness.processes.environments import job_environment
 from harness.processes.shell import call
+from harness.scheduling.schedulers.scheduler import shell_defaults
 from harness.scheduling.stage import Staged
 
 
@@ -16,12 +17,13 @@ def check_slurm(staged: Staged) -> list[Finding]:
     """One job of each kind, as rendered; no findings for the local scheduler."""
     if staged.scheduler != "slurm":
         return []
-    kinds = {job.kind: job.name for job in staged.plan.jobs}
+    kinds = {job.kind: job for job in staged.plan.jobs}
     environment = job_environment(os.environ, staged.site)
     refused: dict[JobKind, str] = {}
-    for kind, name in kinds.items():
+    for kind, job in kinds.items():
+        command = ["sbatch", "--test-only", *shell_defaults(job, os.environ)]
         try:
-            call(["sbatch", "--test-only"], stdin=staged.scripts[name], env=environment)
+            call(command, stdin=staged.scripts[job.name], env=environment)
         except CommandError as problem:
             lines = [line.strip() for line in problem.stderr.splitlines() if line.strip()]
             words = [line.removeprefix("sbatch: ").removeprefix("error: ") for line in lines]
@@ -33,7 +35,7 @@ def check_slurm(staged: Staged) -> list[Finding]:
     return [
         error(
             f"site: jobs.{kind}",
-            f"Slurm would refuse {kinds[kind]}: {reason}",
+            f"Slurm would refuse {kinds[kind].name}: {reason}",
             f"See `slurm` and `jobs: {{{kind}: …}}` in the site file, and gpus in the spec",
         )
         for kind, reason in refused.items()

@@ -1,8 +1,7 @@
 """The same scripts without Slurm: one after the other on this machine, in dependency order.
 
-This module's `main` queues a script (`sbatch RUN_DIR [--dependency=…] SCRIPT`) or runs the queue
-(`run RUN_DIR`). The queue is in local_queue.py. The runner is a process in a session of its own, so
-it survives the terminal; it sets the SLURM_* variables that scripts and submitit read, and
+The queue is in local_queue.py. This module's `main` is the runner: a process in a session of its
+own, so it survives the terminal; it sets the SLURM_* variables that scripts and submitit read, and
 `templates/local/srun` stands in for srun.
 """
 
@@ -30,6 +29,7 @@ from harness.processes.environments import job_environment
 from harness.processes.marked import living
 from harness.processes.shell import own_module
 from harness.runs.paths import RunPaths
+from harness.scheduling.schedulers.calls import name_calls, write_calls
 from harness.scheduling.schedulers.local_queue import (
     RUNNER_DIED,
     QueuedJob,
@@ -45,6 +45,7 @@ from harness.scheduling.schedulers.scheduler import (
     Phase,
     RunJob,
     sbatch_options,
+    submitted_name,
 )
 
 _POLL_S = 0.2
@@ -63,34 +64,39 @@ class LocalScheduler:
         self,
         run: RunPaths,
         job: PlannedJob,
-        script: str,
         after: Sequence[Dependency],
         site: Site,
         run_job: RunJob,
         tasks: Sequence[int] = (),
     ) -> str:
-        from harness.scheduling.schedulers.executor import RenderedExecutor
-        from harness.scheduling.schedulers.slurm import calls, task_indices
-
         bury_dead_runner(run)
-        executor = RenderedExecutor(
-            run.logs(job.name),
-            script=script,
-            sbatch=[*_this_module("sbatch", run), *sbatch_options(after, job, tasks)],
-            minutes=job.minutes,
-            tasks=task_indices(job, tasks),
-        )
-        return executor.submit_calls(run_job, calls(run, job, tasks))
+        write_calls(run, job, run_job, tasks)
+        options = sbatch_options(submitted_name(run, job.name), after, job, tasks)
+        given = dict(option.removeprefix("--").split("=", 1) for option in options)
+        script = run.script(job.name)
+        job_id = enqueue(run, script, given.get("dependency", ""), given.get("array", ""))
+        name_calls(run, job, job_id, tasks)
+        return job_id
+
+    def find(self, names: Sequence[str]) -> dict[str, list[str]]:
+        jobs = {name.rpartition(":")[2]: name for name in names}
+        found: dict[str, list[str]] = {}
+        for job in read_queue(self._run).jobs:
+            if job.name in jobs:
+                found.setdefault(jobs[job.name], []).append(job.id)
+        return found
 
     def start(self, run: RunPaths, site: Site) -> None:
-        """Start the runner in a session of its own."""
-        with (run.local / "runner.log").open("ab") as log:
+        """Start the runner in a session of its own, unless one is there that goes on."""
+        with changing(run) as box, (run.local / "runner.log").open("ab") as log:
+            if box[0].runner_alive():
+                return
+            # It takes the queue's lock first: its id is in the queue before it looks at it.
             process = subprocess.Popen(
-                _this_module("run", run),
+                own_module("harness.scheduling.schedulers.local", str(run.root)),
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                 start_new_session=True, env=job_environment(os.environ, site),
             )  # fmt: skip
-        with changing(run) as box:
             started = psutil.Process(process.pid).create_time()
             box[0] = box[0].model_copy(
                 update={"runner_pid": process.pid, "runner_started": started}
@@ -134,10 +140,6 @@ class LocalScheduler:
         return found
 
 
-def _this_module(verb: str, run: RunPaths) -> list[str]:
-    return own_module("harness.scheduling.schedulers.local", verb, str(run.root))
-
-
 def run_queue(run: RunPaths) -> None:
     """Run queued tasks one after the other until none is left that can ever start."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
@@ -150,6 +152,8 @@ def run_queue(run: RunPaths) -> None:
                         if phase == "pending":
                             job = job.with_task(index, "cancelled", "DependencyNeverSatisfied")
                     box[0] = box[0].with_job(job)
+                # It leaves while it holds the queue: what is queued from now on is not its own.
+                box[0] = box[0].model_copy(update={"runner_pid": 0})
                 return
             job, index = chosen
             box[0] = box[0].with_job(job.with_task(index, "running"))
@@ -222,13 +226,5 @@ def task_environment(variables: dict[str, str], job: QueuedJob, index: int) -> d
 
 
 def main() -> None:
-    """`sbatch RUN_DIR [--dependency=…] [--array=…] SCRIPT` or `run RUN_DIR`."""
-    verb, root, *rest = sys.argv[1:]
-    run = RunPaths(Path(root))
-    if verb == "run":
-        run_queue(run)
-        return
-    *options, script = rest
-    given = dict(option.removeprefix("--").split("=", 1) for option in options)
-    job_id = enqueue(run, Path(script), given.get("dependency", ""), given.get("array", ""))
-    print(f"Submitted batch job {job_id}")
+    """Run the queue of a run folder, the only argument."""
+    run_queue(RunPaths(Path(sys.argv[1])))

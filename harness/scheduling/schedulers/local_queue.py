@@ -12,6 +12,7 @@ import psutil
 from filelock import FileLock
 
 from harness.config.base import Frozen, minutes
+from harness.processes.marked import lives
 from harness.runs.files import read_json, write_json
 from harness.runs.paths import RunPaths
 from harness.scheduling.schedulers.scheduler import Phase
@@ -56,6 +57,7 @@ class Queue(Frozen):
 
     jobs: tuple[QueuedJob, ...] = ()
     runner_pid: int = 0
+    """0: none was started, or it has left, with nothing more to do."""
     runner_started: float = 0.0
 
     def with_job(self, job: QueuedJob) -> Queue:
@@ -64,13 +66,14 @@ class Queue(Frozen):
 
     def runner_alive(self) -> bool:
         """Whether the runner lives (its start time tells it from a reused process id)."""
+        if not self.runner_pid:
+            return False
         try:
-            return (
-                bool(self.runner_pid)
-                and abs(psutil.Process(self.runner_pid).create_time() - self.runner_started) < 1
-            )
+            process = psutil.Process(self.runner_pid)
+            same = abs(process.create_time() - self.runner_started) < 1
         except psutil.NoSuchProcess:
             return False
+        return same and lives(process)
 
     def next_task(self) -> tuple[QueuedJob, int] | None:
         """The first pending task whose dependencies hold."""

@@ -1,58 +1,52 @@
-"""Slurm: submission through submitit, states through squeue and sacct.
-
-Parsers take text, so that they are tested on captured output.
-"""
+"""Slurm: submission by sbatch, states through squeue and sacct. Its words are read in parse.py."""
 
 from __future__ import annotations
 
 import os
+import re
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Literal
 
 from harness.config.site import Site
-from harness.errors import CommandError, SchedulerError
+from harness.errors import CommandError, SchedulerError, SubmissionError
+from harness.plan.manifest import read_manifest
 from harness.plan.plan import PlannedJob
-from harness.processes.environments import job_environment
-from harness.processes.shell import call
+from harness.processes.environments import job_environment, slurm_environment
+from harness.processes.shell import NO_SUCH_PROGRAM, call
+from harness.processes.shell import run as run_program
 from harness.runs.paths import RunPaths
+from harness.scheduling.schedulers.calls import name_calls, write_calls
+from harness.scheduling.schedulers.parse import (
+    SACCT_FIELDS,
+    SACCT_NAMES,
+    SQUEUE_FORMAT,
+    SQUEUE_NAMES,
+    parse_names,
+    parse_sacct,
+    parse_squeue,
+    parse_submission,
+)
 from harness.scheduling.schedulers.scheduler import (
     Dependency,
     JobState,
-    Phase,
     RunJob,
     sbatch_options,
+    shell_defaults,
+    submitted_name,
 )
 
-SQUEUE_FORMAT = "%i|%T|%r"
-SACCT_FIELDS = "JobID,State,ExitCode"
-# Slurm's compact and extended states: squeue(1), "JOB STATE CODES".
-_PHASES: dict[str, Phase] = {
-    "PENDING": "pending",
-    "REQUEUED": "pending",
-    "REQUEUE_HOLD": "pending",
-    "REQUEUE_FED": "pending",
-    "SPECIAL_EXIT": "pending",
-    "CONFIGURING": "running",
-    "RUNNING": "running",
-    "COMPLETING": "running",
-    "STAGE_OUT": "running",
-    "STOPPED": "running",
-    "SUSPENDED": "running",
-    "RESIZING": "running",
-    "SIGNALING": "running",
-    "COMPLETED": "completed",
-    "CANCELLED": "cancelled",
-    "REVOKED": "cancelled",
-    "FAILED": "failed",
-    "TIMEOUT": "failed",
-    "DEADLINE": "failed",
-    "OUT_OF_MEMORY": "failed",
-    "NODE_FAIL": "failed",
-    "BOOT_FAIL": "failed",
-    "PREEMPTED": "failed",
-}
+SBATCH_S = 120.0
+"""How long sbatch is waited for; it waits for the controller by MessageTimeout (slurm.conf(5))."""
+_WHOLE_LISTS = {"SLURM_BITSTR_LEN": "0"}
+"""Else squeue and sacct cut the list of an array's tasks after 64 characters."""
+_FIND_DAYS = 30
+_LOST = re.compile(
+    r"timed out|zero bytes|communicat|connection|unexpected message|transport|reset by peer", re.I
+)
+"""What sbatch says when it cannot know whether the controller took the job (slurm_errno.h)."""
+_NOT_REACHED = "connect failure"
 
 
 def is_available() -> bool:
@@ -69,30 +63,45 @@ class SlurmScheduler:
         self,
         run: RunPaths,
         job: PlannedJob,
-        script: str,
         after: Sequence[Dependency],
         site: Site,
         run_job: RunJob,
         tasks: Sequence[int] = (),
     ) -> str:
-        from harness.scheduling.schedulers.executor import RenderedExecutor
-
+        write_calls(run, job, run_job, tasks)
+        name = submitted_name(run, job.name)
+        options = [*sbatch_options(name, after, job, tasks), *shell_defaults(job, os.environ)]
+        command = ["sbatch", "--parsable", *options, str(run.script(job.name))]
         try:
-            executor = RenderedExecutor(
-                run.logs(job.name),
-                script=script,
-                sbatch=["sbatch", *sbatch_options(after, job, tasks)],
-                minutes=job.minutes,
-                tasks=task_indices(job, tasks),
-            )
-            with _only(job_environment(os.environ, site)):
-                return executor.submit_calls(run_job, calls(run, job, tasks))
-        except FileNotFoundError:
-            raise SchedulerError("sbatch is not on this machine's PATH") from None
-        except Exception as error:
-            if type(error).__name__ not in ("FailedJobError", "FailedSubmissionError"):
-                raise
-            raise SchedulerError(f"sbatch refused {job.name}: {_reason(str(error))}") from None
+            answer = run_program(command, timeout=SBATCH_S, env=job_environment(os.environ, site))
+        except CommandError as error:
+            raise _refusal(job.name, error) from None
+        job_id = parse_submission(*answer) or self._submitted_as(run, job.name, name, answer)
+        name_calls(run, job, job_id, tasks)
+        return job_id
+
+    def _submitted_as(self, run: RunPaths, job: str, name: str, answer: tuple[str, str]) -> str:
+        """The id of a job whose own sbatch did not tell it."""
+        said = " ".join("".join(answer).split())[:200]
+        with suppress(SchedulerError):
+            ids = self.find([name]).get(name, [])
+            known = {s.id for s in read_manifest(run).submissions}
+            if new := [job_id for job_id in ids if job_id not in known]:
+                return new[-1]
+        raise SubmissionError(
+            f"sbatch answered without a job id for {job}: {said or '(nothing)'}", "perhaps"
+        )
+
+    def find(self, names: Sequence[str]) -> dict[str, list[str]]:
+        word = ",".join(names)
+        found = parse_names(self._call("squeue", "-h", "-t", "all", "-n", word, "-o", SQUEUE_NAMES))
+        if set(found) < set(names):
+            with suppress(SchedulerError):  # many sites run without accounting
+                since = f"now-{_FIND_DAYS}days"
+                known = self._call("sacct", "-X", "-n", "-P", f"--format={SACCT_NAMES}",
+                                   "-S", since, f"--name={word}")  # fmt: skip
+                found = {**parse_names(known), **found}
+        return {name: found[name] for name in names if name in found}
 
     def start(self, run: RunPaths, site: Site) -> None:
         """Slurm starts jobs itself."""
@@ -114,13 +123,12 @@ class SlurmScheduler:
         # Many sites run without accounting: then squeue alone must do.
         with suppress(CommandError):
             found = parse_sacct(
-                call(["sacct", "-X", "-n", "-P", f"--format={SACCT_FIELDS}", "-j", ",".join(ids)])
+                _ask("sacct", "-X", "-n", "-P", f"--format={SACCT_FIELDS}", "-j", ",".join(ids))
             )
         try:
-            found.update(
-                parse_squeue(call(["squeue", "-h", "-r", "-t", "all", "-o", SQUEUE_FORMAT,
-                                   "-j", ",".join(ids)]))
-            )  # fmt: skip
+            queue = parse_squeue(_ask("squeue", "-h", "-r", "-t", "all", "-o", SQUEUE_FORMAT,
+                                      "-j", ",".join(ids)))  # fmt: skip
+            found = _merged(found, queue)
         except CommandError as error:
             # squeue fails for ids that have left the queue; with several it leaves them out.
             if "Invalid job id" not in error.stderr:
@@ -133,79 +141,41 @@ class SlurmScheduler:
 
     def _call(self, *argv: str) -> str:
         try:
-            return call(argv)
+            return _ask(*argv)
         except CommandError as error:
             raise SchedulerError(str(error)) from None
 
 
-def calls(run: RunPaths, job: PlannedJob, tasks: Sequence[int] = ()) -> list[tuple[str, str, int]]:
-    """Arguments of `run_job` for each task of a job: plain strings and a number."""
-    return [(str(run.root), job.name, index) for index in task_indices(job, tasks) or (0,)]
+def _ask(*argv: str) -> str:
+    return call(argv, env=slurm_environment(os.environ) | _WHOLE_LISTS)
 
 
-def task_indices(job: PlannedJob, tasks: Sequence[int] = ()) -> tuple[int, ...]:
-    """Which tasks of an array are submitted: those named, else all; empty for no array."""
-    return tuple(tasks or range(len(job.tasks)))
+def _merged(
+    accounted: Mapping[str, JobState], queued: Mapping[str, JobState]
+) -> dict[str, JobState]:
+    """The queue is newer; of what has failed in both, accounting knows how, and where."""
+    failed = {
+        key: state
+        for key, state in accounted.items()
+        if state.phase == "failed" == queued.get(key, state).phase
+    }
+    return {**accounted, **queued, **failed}
 
 
-def parse_squeue(text: str) -> dict[str, JobState]:
-    """`squeue -h -r -o '%i|%T|%r'`: id, state, reason."""
-    states = {}
-    for line in text.splitlines():
-        job_id, state, reason = [*line.strip().split("|"), "", ""][:3]
-        if job_id:
-            detail = state if reason in ("", "None") else f"{state} ({reason})"
-            states[job_id] = JobState(_phase(state), detail)
-    return states
+def _refusal(job: str, error: CommandError) -> SubmissionError:
+    """sbatch failed: what it said, and how sure it is that the job was not taken."""
+    if error.code == NO_SUCH_PROGRAM:
+        return SubmissionError("sbatch is not on this machine's PATH", "no")
+    text = _reason(error)
+    if error.code is None or error.code < 0 or (_LOST.search(text) and _NOT_REACHED not in text):
+        return SubmissionError(f"sbatch did not say whether it took {job}: {text}", "perhaps")
+    refused = "submission failed" in text
+    return SubmissionError(f"sbatch refused {job}: {text}", "no" if refused else "unlikely")
 
 
-def parse_sacct(text: str) -> dict[str, JobState]:
-    """`sacct -X -n -P --format=JobID,State,ExitCode`; pending arrays come as `12_[0-3]`."""
-    states = {}
-    for line in text.splitlines():
-        job_id, state, code = [*line.strip().split("|"), "", ""][:3]
-        for key in _expand(job_id):
-            detail = state if code in ("", "0:0") else f"{state} (exit {code})"
-            states[key] = JobState(_phase(state), detail)
-    return states
-
-
-def _expand(job_id: str) -> list[str]:
-    """`12_[0-2,5%2]` -> `12_0`, `12_1`, `12_2`, `12_5`; any other id as it is."""
-    base, bracket, inside = job_id.partition("_[")
-    if not bracket:
-        return [job_id] if job_id else []
-    keys = []
-    for part in inside.rstrip("]").partition("%")[0].split(","):
-        first, _, last = part.partition("-")
-        last = last.partition(":")[0]
-        if first.isdigit():
-            keys += [f"{base}_{i}" for i in range(int(first), int(last or first) + 1)]
-    return keys
-
-
-def _phase(state: str) -> Phase:
-    """sacct writes `CANCELLED by 1000`; a state we do not know is unknown, never ended."""
-    return _PHASES.get(state.partition(" ")[0].rstrip("+"), "unknown")
-
-
-def _reason(text: str) -> str:
-    """What sbatch said, out of submitit's long error."""
-    lines = [line.strip() for line in text.splitlines() if "error:" in line]
-    return " ".join(line.removeprefix("sbatch: ").removeprefix("error: ") for line in lines) or text
-
-
-class _only:
-    """os.environ replaced for the time of a call: submitit gives sbatch its own environment."""
-
-    def __init__(self, variables: dict[str, str]) -> None:
-        self._variables = variables
-
-    def __enter__(self) -> None:
-        self._saved = dict(os.environ)
-        os.environ.clear()
-        os.environ.update(self._variables)
-
-    def __exit__(self, *_: object) -> None:
-        os.environ.clear()
-        os.environ.update(self._saved)
+def _reason(error: CommandError) -> str:
+    """What sbatch said, without its own name before each line."""
+    lines = [line.strip() for line in error.stderr.splitlines() if "error:" in line]
+    words = (line.removeprefix("sbatch: ").removeprefix("error: ") for line in lines)
+    said = " ".join(words) or " ".join((error.stderr or error.stdout).split())
+    return said if said and error.code is not None else f"{said} ({error})".strip()

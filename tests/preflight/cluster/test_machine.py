@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from harness.config.site import Environment, Site
+from harness.config.site import Environment, Site, SlurmOptions
 from harness.config.spec import Spec
 from harness.preflight.cluster import machine
 from harness.preflight.cluster.machine import check_machine, check_site, has_gpu
@@ -82,7 +82,8 @@ def test_pyxis_is_refused_only_where_there_is_no_srun(tmp_path: Path) -> None:
 def test_several_machines_are_refused_here_and_not_on_slurm(tmp_path: Path) -> None:
     (found,) = check_machine(spec(nodes=2), site(tmp_path), "local")
     assert (found.level, found.place, found.cure) == ("error", "train.nodes", "nodes: 1")
-    assert check_machine(spec(nodes=2), site(tmp_path), "slurm") == []
+    found = check_machine(spec(nodes=2), site(tmp_path), "slurm")
+    assert [f.level for f in found] == ["note"]
 
 
 @pytest.mark.parametrize("there", [True, False])
@@ -110,11 +111,12 @@ def test_a_gpu_is_known_by_its_device_file(
 def test_wandb_without_its_key_is_a_warning(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = spec(report_to=["wandb"])
+    asked = spec(report_to=["wandb"], use_cpu=False)
     (found,) = check_machine(asked, site(tmp_path), "slurm")
     assert (found.level, found.place) == ("warning", "train.report_to")
     assert "WANDB_API_KEY is not set" in found.message
-    assert check_machine(spec(report_to=["tensorboard"]), site(tmp_path), "slurm") == []
+    other = spec(report_to=["tensorboard"], use_cpu=False)
+    assert check_machine(other, site(tmp_path), "slurm") == []
     monkeypatch.setenv("WANDB_API_KEY", "x")
     assert check_machine(asked, site(tmp_path), "slurm") == []
 
@@ -140,3 +142,28 @@ def test_a_key_that_the_site_keeps_from_jobs_is_a_warning_with_the_cure(
     assert check_machine(asked, site(tmp_path, secrets=("HF_TOKEN", key)), "slurm") == []
     monkeypatch.setenv(mode, "offline")  # then nothing is sent
     assert check_machine(asked, hidden, "slurm") == []
+
+
+@pytest.mark.parametrize(
+    ("options", "variable", "said"),
+    [
+        ({}, None, "2 x (24 CPUs, the partition's usual memory), for 3 processes each (site: "
+         "cpus_per_gpu, mem_per_gpu_gb), in the default partition"),
+        ({"cpus_per_gpu": 4, "mem_per_gpu_gb": 10, "partition": "cpu"}, "gpu",
+         "2 x (12 CPUs, 30 GB of memory), for 3 processes each (site: cpus_per_gpu, "
+         "mem_per_gpu_gb), in partition cpu"),
+        ({}, "gpu", "in partition gpu"),
+    ],
+    ids=["defaults", "site", "shell"],
+)  # fmt: skip
+def test_training_on_cpu_says_what_it_asks_slurm_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: Any, variable: str | None, said: str
+) -> None:
+    monkeypatch.delenv("SBATCH_PARTITION", raising=False)
+    if variable:
+        monkeypatch.setenv("SBATCH_PARTITION", variable)
+    there = site(tmp_path, slurm=SlurmOptions(**options))
+    (found,) = check_machine(spec(nodes=2, cpu_processes=3), there, "slurm")
+    assert (found.level, found.place) == ("note", "train.use_cpu")
+    assert found.message.startswith("training asks Slurm for no GPU: 2 x (")
+    assert found.message.endswith(said)

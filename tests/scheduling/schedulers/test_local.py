@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
 import pytest
 
+from harness.config.site import Site
 from harness.processes.shell import own_module
 from harness.runs.paths import RunPaths
 from harness.scheduling.schedulers.local import LocalScheduler, run_queue, task_environment
@@ -22,6 +24,7 @@ from harness.scheduling.schedulers.local_queue import (
     enqueue,
     read_queue,
 )
+from harness.scheduling.schedulers.scheduler import submitted_name
 from tests.support import ROOT
 
 
@@ -94,9 +97,7 @@ def test_a_released_job_runs_in_spite_of_the_failure(run: RunPaths) -> None:
 
 def test_cancelling_ends_a_running_script_and_all_it_started(run: RunPaths) -> None:
     job = queue(run, "long", f'sleep 300 & echo $! > "{run.root}/pid"; wait')
-    runner = subprocess.Popen(
-        own_module("harness.scheduling.schedulers.local", "run", str(run.root))
-    )
+    runner = subprocess.Popen(own_module("harness.scheduling.schedulers.local", str(run.root)))
     eventually(lambda: (run.root / "pid").exists() and (run.root / "pid").read_text() != "")
     LocalScheduler(run).cancel([job])
     assert runner.wait(20) == 0
@@ -123,6 +124,64 @@ def test_a_new_runner_does_not_start_what_a_dead_one_left(run: RunPaths) -> None
     run_queue(run)
     assert note.read_text() == "again\n"
     assert phases(run) == {"running": ("failed",), "waiting": ("failed",), "again": ("completed",)}
+
+
+@pytest.fixture
+def other() -> Iterator[subprocess.Popen[bytes]]:
+    """A process that lives on for a while, as a runner that has done its work does."""
+    with subprocess.Popen(["sleep", "300"]) as process:
+        yield process
+        process.kill()
+
+
+def has_runner(run: RunPaths, process: subprocess.Popen[bytes]) -> None:
+    started = psutil.Process(process.pid).create_time()
+    with changing(run) as box:
+        box[0] = box[0].model_copy(update={"runner_pid": process.pid, "runner_started": started})
+
+
+def test_jobs_queued_while_a_runner_leaves_are_not_its_own(
+    run: RunPaths, other: subprocess.Popen[bytes]
+) -> None:
+    """A retry straight after the last job has ended: the runner is there, and then it is not."""
+    queue(run, "first", "true")
+    has_runner(run, other)
+    run_queue(run)
+    for name in ("again", "collect"):
+        bury_dead_runner(run)  # as each submission does
+        queue(run, name, "true")
+        other.kill()
+        other.wait()
+    assert phases(run) == {"first": ("completed",), "again": ("pending",), "collect": ("pending",)}
+    run_queue(run)
+    assert set(phases(run).values()) == {("completed",)}
+
+
+def test_a_runner_that_goes_on_gets_no_second_beside_it(
+    run: RunPaths, other: subprocess.Popen[bytes]
+) -> None:
+    queue(run, "first", "true")
+    has_runner(run, other)
+    LocalScheduler(run).start(run, Site())
+    assert read_queue(run).runner_pid == other.pid
+    assert phases(run) == {"first": ("pending",)}
+
+
+def test_a_dead_runner_that_nobody_has_reaped_does_not_live(
+    run: RunPaths, other: subprocess.Popen[bytes]
+) -> None:
+    job = queue(run, "first", "true")
+    has_runner(run, other)
+    os.kill(other.pid, signal.SIGKILL)
+    eventually(lambda: not lives(other.pid))
+    assert str(LocalScheduler(run).states([job])[job]) == "failed: the local runner died"
+
+
+def test_a_job_is_found_by_the_name_of_its_submission(run: RunPaths) -> None:
+    for name in ("train", "collect", "train"):
+        queue(run, name, "true")
+    names = [submitted_name(run, name) for name in ("train", "close")]
+    assert LocalScheduler(run).find(names) == {names[0]: ["1", "3"]}
 
 
 @pytest.mark.long

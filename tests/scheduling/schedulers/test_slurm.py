@@ -1,85 +1,28 @@
-"""States out of Slurm's own words, as captured on a real Slurm 22.05."""
+"""Slurm's programs are asked so that nobody's settings change the answer, and silence ends nothing."""
 
 from __future__ import annotations
 
-import json
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from harness.errors import CommandError, SchedulerError
+from harness.config.site import Site
+from harness.entry import run_job
+from harness.errors import CommandError, SchedulerError, SubmissionError
+from harness.plan.manifest import Manifest, add_submission, write_manifest
+from harness.plan.plan import build_plan
+from harness.runs.paths import RunPaths
 from harness.scheduling.schedulers import slurm
-from harness.scheduling.schedulers.slurm import SlurmScheduler, parse_sacct, parse_squeue
+from harness.scheduling.schedulers.slurm import SlurmScheduler
+from tests.plan.test_plan import make_spec
 from tests.support import ROOT
 
 CAPTURED = ROOT / "tests" / "captured" / "slurm"
-JOBS: dict[str, str] = json.loads((CAPTURED / "jobs.json").read_text())
-
-
-def columns(name: str, *wanted: int) -> str:
-    """Some columns of a captured table, as our own format asks for them."""
-    lines = (CAPTURED / name).read_text().splitlines()
-    return "\n".join("|".join(line.split("|")[i] for i in wanted) for line in lines)
-
-
-SQUEUE = columns("squeue-all-states.txt", 0, 4, 5)
-SACCT = columns("sacct-X.txt", 0, 5, 6)
-
-
-@pytest.mark.parametrize(
-    ("job", "phase", "detail"),
-    [
-        ("completed", "completed", "COMPLETED"),
-        ("failed", "failed", "FAILED (exit 3:0)"),
-        ("killed-by-signal", "failed", "FAILED (exit 0:9)"),
-        ("cancelled-while-running", "cancelled", "CANCELLED by 0"),
-        ("timeout", "failed", "TIMEOUT"),
-        ("node-fail", "failed", "NODE_FAIL"),
-        ("preempted", "failed", "PREEMPTED"),
-        ("requeued", "running", "RUNNING"),
-        ("preempted-requeued", "running", "RUNNING"),
-    ],
-)
-def test_sacct_states(job: str, phase: str, detail: str) -> None:
-    state = parse_sacct(SACCT)[JOBS[job]]
-    assert (state.phase, state.detail) == (phase, detail)
-
-
-@pytest.mark.parametrize(
-    ("key", "phase", "detail"),
-    [
-        ("train", "running", "RUNNING"),
-        ("held", "pending", "PENDING (JobHeldUser)"),
-        ("dependency-never-satisfied", "pending", "PENDING (DependencyNeverSatisfied)"),
-        ("closer", "pending", "PENDING (Dependency)"),
-        ("timeout", "failed", "TIMEOUT (TimeLimit)"),
-    ],
-)
-def test_squeue_states(key: str, phase: str, detail: str) -> None:
-    state = parse_squeue(SQUEUE)[JOBS[key]]
-    assert (state.phase, state.detail) == (phase, detail)
-
-
-def test_array_tasks_have_states_of_their_own() -> None:
-    array = JOBS["mixed-array"]
-    for states in (parse_squeue(SQUEUE), parse_sacct(SACCT)):
-        assert [states[f"{array}_{i}"].phase for i in range(3)] == ["completed", "failed", "failed"]
-    waiting = JOBS["eval-waiting"]
-    assert all(parse_squeue(SQUEUE)[f"{waiting}_{i}"].phase == "pending" for i in range(4))
-
-
-def test_sacct_writes_a_pending_array_in_brackets() -> None:
-    states = parse_sacct("12_[0-2,5%2]|PENDING|0:0\n12_7|RUNNING|0:0")
-    assert sorted(states) == ["12_0", "12_1", "12_2", "12_5", "12_7"]
-
-
-def test_a_state_that_we_do_not_know_has_not_ended() -> None:
-    state = parse_squeue("7|LAUNCH_FAILED_NEW|None")["7"]
-    assert state.phase == "unknown"
-    assert not state.ended
 
 
 def answers(monkeypatch: pytest.MonkeyPatch, **programs: str | CommandError) -> None:
-    def fake_call(argv: list[str], **_: object) -> str:
+    def fake_call(argv: tuple[str, ...], **_: object) -> str:
         answer = programs[argv[0]]
         if isinstance(answer, CommandError):
             raise answer
@@ -121,3 +64,135 @@ def test_a_controller_that_is_down_is_an_error_and_not_an_empty_queue(
     )
     with pytest.raises(SchedulerError, match="cannot be asked"):
         SlurmScheduler().states(["7"])
+
+
+def test_of_a_failed_job_accounting_says_how_and_where_it_ended(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    answers(
+        monkeypatch,
+        sacct="7|FAILED|0:9|gpu2\n8|COMPLETED|0:0|gpu1\n9|FAILED|1:0|gpu1",
+        squeue="7|FAILED|NonZeroExitCode\n8|COMPLETED|None\n9|PENDING|BeginTime\n10|FAILED|Prolog",
+    )
+    found = SlurmScheduler().states(["7", "8", "9", "10"])
+    assert {job_id: str(state) for job_id, state in found.items()} == {
+        "7": "FAILED (exit 0:9) on gpu2", "8": "COMPLETED", "9": "PENDING (BeginTime)",
+        "10": "FAILED (Prolog)",
+    }  # fmt: skip
+
+
+def test_no_setting_of_the_shell_changes_what_is_asked(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name, value in {
+        "SQUEUE_USERS": "nobody", "SQUEUE_STATES": "PD", "SACCT_FEDERATION": "1",
+        "SLURM_EXIT_ERROR": "0", "SLURM_BITSTR_LEN": "9", "SCANCEL_INTERACTIVE": "1",
+        "SCONTROL_ALL": "1", "SBATCH_CLUSTERS": "other", "SLURM_CONF": "/c",
+    }.items():  # fmt: skip
+        monkeypatch.setenv(name, value)
+    seen: list[dict[str, str]] = []
+
+    def fake_call(argv: Any, env: dict[str, str]) -> str:
+        own = ("SQUEUE_", "SACCT_", "SLURM_", "SCANCEL_", "SCONTROL_", "SBATCH_")
+        seen.append({name: value for name, value in env.items() if name.startswith(own)})
+        return ""
+
+    monkeypatch.setattr(slurm, "call", fake_call)
+    scheduler = SlurmScheduler()
+    scheduler.states(["7"])
+    scheduler.cancel(["7"])
+    scheduler.release("7")
+    scheduler.find(["x"])
+    ours = {"SLURM_CONF": "/c", "SLURM_CLUSTERS": "other", "SLURM_BITSTR_LEN": "0"}
+    assert seen == [ours] * 6
+
+
+PLAN = build_plan(make_spec(benchmarks=["arithmetic"], checkpoints="last"), Site())
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunPaths:
+    paths = RunPaths(tmp_path / "tiny" / "20260101-000000-aaaa")
+    write_manifest(paths, Manifest(run_id=paths.run_id, created="", scheduler="slurm", plan=PLAN))
+    paths.logs("train").mkdir(parents=True)
+    return paths
+
+
+def submit(run: RunPaths) -> str:
+    return SlurmScheduler().submit(run, PLAN.job("train"), [], Site(), run_job)
+
+
+def test_a_job_is_submitted_under_its_own_name_and_finds_its_call(
+    run: RunPaths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SBATCH_EXPORT", "NONE")
+    monkeypatch.setenv("SBATCH_ACCOUNT", "lab")
+    monkeypatch.setenv("MY_SECRET", "x")
+    commands: list[Any] = []
+
+    def sbatch(argv: Any, env: dict[str, str], **_: Any) -> tuple[str, str]:
+        commands.append(argv)
+        assert not {"SBATCH_EXPORT", "SBATCH_ACCOUNT", "MY_SECRET"} & env.keys()
+        assert env["PATH"]
+        return "7;lab\n", ""
+
+    monkeypatch.setattr(slurm, "run_program", sbatch)
+    assert submit(run) == "7"
+    assert commands == [
+        ["sbatch", "--parsable", f"--job-name=tiny.{run.run_id}:train", "--export=ALL",
+         "--account=lab", str(run.script("train"))]
+    ]  # fmt: skip
+    assert (run.logs("train") / "7_submitted.pkl").is_file()
+
+
+@pytest.mark.parametrize(
+    ("error", "taken", "said"),
+    [
+        ("invalid-account", "no", "sbatch refused train: Batch job submission failed: Invalid account"),
+        ("too-much-memory", "no", "Memory specification can not be satisfied"),
+        ("sbatch-controller-down", "no", "Unable to contact slurm controller"),
+        ("unknown-option", "unlikely", "unrecognized option"),
+        ("Batch job submission failed: Socket timed out on send/recv operation", "perhaps",
+         "sbatch did not say whether it took train"),
+        ("Batch job submission failed: Zero Bytes were transmitted or received", "perhaps", "Zero"),
+        ("you have no project; see the wiki", "unlikely", "see the wiki"),
+        (None, "perhaps", "timed out"),
+        (-9, "perhaps", "exited -9"),
+        (127, "no", "sbatch is not on this machine's PATH"),
+    ],
+)  # fmt: skip
+def test_how_sure_it_is_that_a_job_was_not_taken(
+    run: RunPaths, monkeypatch: pytest.MonkeyPatch, error: str | int | None, taken: str, said: str
+) -> None:
+    def sbatch(argv: Any, **_: Any) -> tuple[str, str]:
+        if not isinstance(error, str):
+            raise CommandError(argv, error, "", "")
+        captured = CAPTURED / f"error-{error}.txt"
+        text = captured.read_text() if captured.is_file() else f"sbatch: error: {error}\n"
+        raise CommandError(argv, 1, "", text)
+
+    monkeypatch.setattr(slurm, "run_program", sbatch)
+    with pytest.raises(SubmissionError) as caught:
+        submit(run)
+    assert caught.value.taken == taken
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("queue", "job_id"),
+    [("7|{name}\n9|{name}", "9"), ("7|{name}", None), ("", None)],
+    ids=["there", "an-older-one", "nothing"],
+)
+def test_where_the_answer_names_no_job_it_is_found_by_its_name(
+    run: RunPaths, monkeypatch: pytest.MonkeyPatch, queue: str, job_id: str | None
+) -> None:
+    add_submission(run, "train", "7")
+    name = f"tiny.{run.run_id}:train"
+    monkeypatch.setattr(slurm, "run_program", lambda *_, **__: ("job 1 of 10 taken", ""))
+    answers(monkeypatch, squeue=queue.format(name=name), sacct="")
+    if job_id:
+        assert submit(run) == job_id
+    else:
+        with pytest.raises(SubmissionError, match=r"without a job id .*job 1 of 10") as caught:
+            submit(run)
+        assert caught.value.taken == "perhaps"

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.compute.serve.server import RunningServer
-from harness.errors import EvaluationError, ServerError, first_line
+from harness.errors import EvaluationError, ServerError, one_line
 from harness.processes.supervised import SupervisedProcess
 from harness.runs.metrics import Metrics
 
@@ -56,7 +56,7 @@ def run_program(
             argv, environ, log, marker=secrets.token_hex(8), secrets=list(hidden), grace_s=5.0
         )
     except ServerError as error:  # of a program that is no server: starting one again helps nobody
-        why = first_line(error).removeprefix("the server cannot be started: ")
+        why = one_line(error).removeprefix("the server cannot be started: ")
         raise EvaluationError(f"{name} cannot be started: {why}; log: {log}") from None
     began = time.monotonic()
     said = began

@@ -3,6 +3,9 @@
 It is forked before anything is known of what the tests expect, so there is nothing to find in its
 memory, and compares nothing, so there is nothing in it to patch. Whatever it sends may be the
 program's own words.
+
+Tested through tests/compute/evaluate/graders/test_code_runner.py and
+tests/compute/evaluate/graders/test_code_cheats.py.
 """
 
 from __future__ import annotations
