@@ -58,7 +58,11 @@ def make_tiny_tokenizer(folder: Path, *, chat_template: str | None = None) -> Pa
 
 
 def make_tiny_model(
-    folder: Path, *, chat_template: str | None = None, seed: int = 0, initializer_range: float = 0.02
+    folder: Path,
+    *,
+    chat_template: str | None = None,
+    seed: int = 0,
+    initializer_range: float = 0.02,
 ) -> Path:
     """Write a random Qwen3 of about 0.1 million parameters, with its tokenizer; returns the folder.
 

@@ -8,10 +8,11 @@ from harness.benchmarks.prepare import is_prepared, open_items
 from harness.benchmarks.registry import BENCHMARKS, parse
 from harness.config.engines import CPU_ENGINE, ENGINES
 from harness.config.evaluation import EvaluationSpec
-from harness.config.serve import ServeSpec
+from harness.config.serve import ServeSpec, is_loopback
 from harness.config.server import ServerSpec
 from harness.config.site import Site
 from harness.errors import HarnessError
+from harness.preflight.evaluation.flags import check_flags, check_settings
 from harness.preflight.findings import Finding, error, note, warning
 from harness.preflight.rows.template import check_own_template, check_template
 from harness.runs.checkpoints import complete_checkpoints, read_marker
@@ -24,7 +25,6 @@ from harness.runs.models import (
 )
 from harness.runs.paths import MANIFEST, checkpoint_step
 
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _VOCAB_PADDING = 64
 """vLLM 0.32, vocab_parallel_embedding.py; every default size divides it."""
 _CHARACTERS_PER_TOKEN = 3.0
@@ -38,6 +38,7 @@ def check_serving(
     sizes its checkpoints will have (None: not on this machine)."""
     server, place = evaluation.server, "evaluation.server"
     findings = check_gpus(server, scheduler, place)
+    findings += check_settings(server, place) + check_flags(server, site, f"{place}.flags.")
     limit = None
     if model is not None and (model / "config.json").is_file():
         findings += check_sizes(model, server, place)
@@ -45,13 +46,15 @@ def check_serving(
     return findings + _check_room(evaluation, site, server.context(limit) or limit)
 
 
-def check_serve(spec: ServeSpec, scheduler: str) -> list[Finding]:
+def check_serve(spec: ServeSpec, scheduler: str, site: Site | None = None) -> list[Finding]:
     """Findings about a server of its own (`serve`)."""
     folder = Path(spec.model)
     findings = check_served_folder(folder, "MODEL")
     if (folder / "config.json").is_file():
         findings += check_sizes(folder, spec.server, "server")
     findings += check_gpus(spec.server, scheduler, "server")
+    findings += check_settings(spec.server, "server")
+    findings += check_flags(spec.server, site or Site(), "--flag ")
     if spec.chat_template:
         found = check_template(spec.chat_template, False)
         findings += [f.model_copy(update={"place": "--chat-template"}) for f in found]
@@ -62,7 +65,7 @@ def check_serve(spec: ServeSpec, scheduler: str) -> list[Finding]:
             text = f"{adapter}: not a LoRA adapter (no adapter_config.json)"
             findings.append(error(f"--lora {name}", text))
     engine = spec.server.kind
-    if not engine.checks_key and spec.host and spec.host not in LOOPBACK:
+    if not engine.checks_key and spec.host and not is_loopback(spec.host):
         others = " or ".join(kind.name for kind in ENGINES.values() if kind.checks_key)
         findings.append(
             error(
