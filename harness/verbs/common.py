@@ -45,8 +45,11 @@ def follow_run(run: Any, poll: float | None, as_json: bool) -> None:
 
     state = follow(run, say, poll)
     if state.manifest.plan.serves:
-        say(str(state.server.get("reason") or "the server has stopped"))
-        raise typer.Exit(1 if state.server.get("state") != "stopped" else 0)
+        last = state.server.get("state")
+        lost = last in ("starting", "ready")  # its job was killed
+        told = "its job ended without the server's last word" if lost else "the server has stopped"
+        say(str(state.server.get("reason") or told))
+        raise typer.Exit(1 if last != "stopped" else 0)
     table = collect_run(run)
     if state.cells:
         print_table(table, [run.results_csv, run.results_plot, run.train_plot], as_json)
