@@ -77,7 +77,7 @@ def _own(nobodys: str, **instead: str) -> dict[str, str]:
     """Flags that the harness sets: those that are nobody else's, and by field those that have one."""
     found = dict.fromkeys(nobodys.split(), "")
     for name, flags in instead.items():
-        found |= dict.fromkeys(flags.split(), _INSTEAD.get(name, f"set the field `{name}`"))
+        found |= dict.fromkeys(flags.split(), _INSTEAD.get(name, f"set `server.{name}` instead"))
     return found
 
 

@@ -98,9 +98,12 @@ def build_eval(data: dict[str, Any], overrides: Sequence[str]) -> EvalSpec:
     return _validate(EvalSpec, source)
 
 
-def build_serve(data: dict[str, Any], overrides: Sequence[str]) -> ServeSpec:
-    """The spec of `serve` from the command line; `overrides` are FIELD=VALUE. Raises UserError."""
-    source = Source("command line", data)
+def build_serve(
+    data: dict[str, Any], overrides: Sequence[str], places: Mapping[Key, str] | None = None
+) -> ServeSpec:
+    """The spec of `serve` from the command line; `overrides` are FIELD=VALUE, `places` the options
+    that gave a field. Raises UserError."""
+    source = Source("command line", data, dict(places or {}))
     _override(source, overrides)
     return _validate(ServeSpec, source)
 

@@ -105,7 +105,7 @@ class CellWork:
             "backend": self.evaluator.backend,
             "fingerprint": self.fingerprint,
             **self.evaluator.inputs(),
-            "sampling": self.evaluation.sampling.model_dump(),
+            "sampling": self.evaluation.recorded_sampling,
             "engine": self.evaluation.server.engine,
             "dtype": self.evaluation.server.dtype,
         }
@@ -280,7 +280,8 @@ class CellWork:
         self._spend("idle", idle_seconds(task_seconds, task_spent, cells))
         seconds = self._all_seconds()
         spent = gpu_seconds(seconds, self.evaluation.server.gpu_count)
-        facts = {"seconds": seconds, "gpu_seconds": spent, "seed_rule": SEED_RULE}
+        rule = SEED_RULE if self.evaluation.reads_seeds else ""
+        facts = {"seconds": seconds, "gpu_seconds": spent, "seed_rule": rule}
         write_task(self.paths, record.model_copy(update={"facts": record.facts | facts}))
 
     def _say(self, state: str, found: gates.Verdict, outcome: Outcome) -> None:

@@ -17,7 +17,7 @@ from harness.config.base import Frozen
 
 Value = str | int | float | bool
 RECORDED = Path(__file__).parent
-_SIZE = re.compile(r"-?\d+(\.\d+)?[kKmMgGtT]?|auto")
+_SIZE = re.compile(r"-?\d+|\d+(\.\d+)?[kKmMgGtT]|auto")
 _WANTED = {
     "integer": "a whole number", "number": "a number", "size": "a whole number, or one with k, M, G",
     "json": "JSON, as text in quotes", "object": "a JSON object, as text in quotes",
@@ -48,7 +48,7 @@ class Flag(Frozen):
 
     def words(self, value: Value) -> list[str]:
         """What the engine gets as values of this flag."""
-        return str(value).split() if self.takes == "several" else [str(value)]
+        return (str(value).split() if self.takes == "several" else []) or [str(value)]
 
     def wrong(self, value: Value) -> str:
         """What is wrong with a value, and the cure; empty where the engine takes it."""

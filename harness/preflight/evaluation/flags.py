@@ -61,7 +61,7 @@ def _check(
             if not begins:
                 close = nearest(top, definitions.names)
                 return [_wrong(known, place, f"{kind.name} has no flag --{top}{close}")], word
-        return [_abbreviated(place, top, begins, kind)] if begins else [], word
+        return [_abbreviated(known, place, top, begins, kind)] if begins else [], word
     assert definitions is not None
     target = f"{flag.sets}.{key}" if key else flag.sets
     text = _misfit(flag, top, key, value, definitions.nests)
@@ -84,13 +84,17 @@ def _cure(own: str, kind: EngineKind) -> str:
     return cure[0].upper() + cure[1:]
 
 
-def _abbreviated(place: str, word: str, names: list[str], kind: EngineKind) -> Finding:
+def _abbreviated(
+    known: Known, place: str, word: str, names: list[str], kind: EngineKind
+) -> Finding:
     """The engine may take the beginning of a name for it; the harness does not guess."""
     shown = " or ".join(names[:3]) + (" or …" if names[3:] else "")
     text = f"{kind.name} reads --{word} as the beginning of {shown}"
     if len(names) == 1 and names[0] in kind.own_flags:
         return error(place, f"{text}, which the harness sets itself", _cure(names[0], kind))
-    return error(place, text, "Write the whole name")
+    if known.definitions is None:
+        return warning(place, text, "Write the whole name")
+    return _wrong(known, place, f"{text}: write the whole name")
 
 
 def _wrong(known: Known, place: str, text: str) -> Finding:

@@ -107,6 +107,5 @@ def _asked(kind: EngineKind, version: str, site: Site) -> Definitions | None:
     except ValueError:
         return None
     with suppress(OSError):  # then it is asked again next time
-        kept_file(kind.name, version).parent.mkdir(parents=True, exist_ok=True)
         write_text(kept_file(kind.name, version), found.model_dump_json())
     return found

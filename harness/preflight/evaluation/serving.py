@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from harness.benchmarks.prepare import is_prepared, open_items
@@ -15,7 +16,8 @@ from harness.errors import HarnessError
 from harness.preflight.evaluation.flags import check_flags, check_settings
 from harness.preflight.findings import Finding, error, note, warning
 from harness.preflight.rows.template import check_own_template, check_template
-from harness.runs.checkpoints import complete_checkpoints, read_marker
+from harness.runs.adapters import changes_nothing
+from harness.runs.checkpoints import ADAPTER_CONFIG, complete_checkpoints, read_marker
 from harness.runs.models import (
     attention_heads,
     broken_weights,
@@ -61,9 +63,7 @@ def check_serve(spec: ServeSpec, scheduler: str, site: Site | None = None) -> li
     elif not any(f.level == "error" for f in findings):
         findings += check_own_template(folder)
     for name, adapter in spec.lora_adapters.items():
-        if not (Path(adapter) / "adapter_config.json").is_file():
-            text = f"{adapter}: not a LoRA adapter (no adapter_config.json)"
-            findings.append(error(f"--lora {name}", text))
+        findings += _check_adapter(name, Path(adapter), f"--lora {name}")
     engine = spec.server.kind
     if not engine.checks_key and spec.host and not is_loopback(spec.host):
         others = " or ".join(kind.name for kind in ENGINES.values() if kind.checks_key)
@@ -77,6 +77,21 @@ def check_serve(spec: ServeSpec, scheduler: str, site: Site | None = None) -> li
     if spec.lora_adapters and not engine.serves_adapters:
         findings.append(error("--lora", f"engine {engine.name} serves no adapters"))
     return findings
+
+
+def _check_adapter(name: str, folder: Path, place: str) -> list[Finding]:
+    if not re.fullmatch(r"[^\s:=/]+", name):
+        return [error(place, "a name without blanks, colons and slashes is expected")]
+    if not (folder / ADAPTER_CONFIG).is_file():
+        return [error(place, f"{folder}: not a LoRA adapter (no {ADAPTER_CONFIG})")]
+    if not any(folder.glob("adapter_model.*")):
+        return [error(place, f"{folder}: no weights (adapter_model.safetensors) in it")]
+    try:
+        zero = changes_nothing(folder)
+    except HarnessError as problem:
+        return [error(place, str(problem), "It may be half written, or half copied")]
+    text = f"{folder}: is zero, as before its first step: it changes nothing"
+    return [warning(place, text)] if zero else []
 
 
 def check_served_folder(folder: Path, place: str) -> list[Finding]:
