@@ -57,10 +57,17 @@ def make_tiny_tokenizer(folder: Path, *, chat_template: str | None = None) -> Pa
     return folder
 
 
-def make_tiny_model(folder: Path, *, chat_template: str | None = None, seed: int = 0) -> Path:
+def make_tiny_model(
+    folder: Path,
+    *,
+    chat_template: str | None = None,
+    seed: int = 0,
+    initializer_range: float = 0.02,
+) -> Path:
     """Write a random Qwen3 of about 0.1 million parameters, with its tokenizer; returns the folder.
 
     As Qwen's base models do, it ends text with `<|endoftext|>`, not with a chat's `<|im_end|>`.
+    Two seeds give the same greedy text unless `initializer_range` is large, such as 0.4.
     """
     import torch
     from transformers import AutoTokenizer, Qwen3Config, Qwen3ForCausalLM
@@ -77,6 +84,7 @@ def make_tiny_model(folder: Path, *, chat_template: str | None = None, seed: int
         head_dim=64,
         max_position_embeddings=2048,
         tie_word_embeddings=True,
+        initializer_range=initializer_range,
         bos_token_id=None,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,

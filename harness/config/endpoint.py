@@ -59,15 +59,16 @@ def api_root(url: str) -> str:
 def _allowed(body: dict[str, JsonValue]) -> dict[str, JsonValue]:
     for name, value in body.items():
         if name in _DECIDES:
-            raise ValueError(f"{name} is set by the harness and cannot be given here")
+            raise FieldError(name, f"{name} is set by the harness and cannot be given here")
         if name in _HAS_A_FIELD and value is not None:
-            raise ValueError(
+            raise FieldError(
+                name,
                 f"{name} is set by the harness and cannot be given here, but for "
-                f"`{name}: null`, which leaves it out of each request"
+                f"`{name}: null`, which leaves it out of each request",
             )
     tokens = body.get(RENAMED)
     if tokens is not None and (type(tokens) is not int or tokens < 1):
-        raise ValueError(f"{RENAMED} is a whole number of tokens, 1 or more")
+        raise FieldError(RENAMED, f"{RENAMED} is a whole number of tokens, 1 or more")
     try:
         json.dumps(body, allow_nan=False)
     except ValueError:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
@@ -63,6 +63,17 @@ class EvaluationSpec(Frozen):
     lm_eval: LmEvalSpec = LmEvalSpec()
     time_limit: TimeLimit | None = None
     """Slurm time of a task; overrides the site's."""
+
+    @property
+    def recorded_sampling(self) -> dict[str, Any]:
+        """Sampling as a result records it: without a seed where the engine does not read it."""
+        asked = self.sampling.model_dump()
+        return asked if self.reads_seeds else {**asked, "seed": None}
+
+    @property
+    def reads_seeds(self) -> bool:
+        """Whether the seed of a request decides its answer."""
+        return self.server.reads_seeds(self.concurrency)
 
     @field_validator("benchmarks")
     @classmethod

@@ -2,14 +2,38 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import re
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from harness.config.base import Frozen, Minutes, Word, one_of
-from harness.config.engines import DEFAULT, ENGINES, EngineKind
+from harness.config.engines import DEFAULT, ENGINES, EngineKind, flag_word
 
 EngineName = Annotated[str, one_of(ENGINES)]
+_FLAG = re.compile(r"[A-Za-z][\w-]*(\.\w[\w-]*)*")
+
+
+def check_flag_name(name: str) -> str:
+    """The name of a flag as it is. Raises ValueError where it can be none."""
+    if name.startswith("-") and _FLAG.fullmatch(name.lstrip("-")):
+        raise ValueError(f"a flag is named without its dashes: {name.lstrip('-')}")
+    if not _FLAG.fullmatch(name):
+        raise ValueError("a flag's long name is expected, e.g. max-num-seqs")
+    return name
+
+
+def _one_value(value: Any) -> Any:
+    if not isinstance(value, str | int | float):
+        raise ValueError(
+            "a text, a number, true or false is expected; JSON is given as text in quotes, several "
+            "values as a text with blanks between them"
+        )
+    return value
+
+
+FlagName = Annotated[str, AfterValidator(check_flag_name)]
+FlagValue = Annotated[str | int | float | bool, BeforeValidator(_one_value)]
 
 
 class ServerSpec(Frozen):
@@ -37,7 +61,7 @@ class ServerSpec(Frozen):
     """The server must be proved ready in this time."""
     restarts: int = Field(default=1, ge=0)
     """How often a task starts its server again when it dies or hangs; answers so far are kept."""
-    flags: dict[str, str | int | float | bool] = {}
+    flags: dict[FlagName, FlagValue] = {}
     """Any further flag of the engine by its long name, e.g. `enable-prefix-caching: true`."""
 
     @property
@@ -63,6 +87,13 @@ class ServerSpec(Frozen):
         if self.gpus is not None:
             return self.gpus
         return self.tensor_parallel_size * self.data_parallel_size
+
+    def reads_seeds(self, concurrency: int) -> bool:
+        """Whether a request's seed decides its answer, with so many requests under way at once."""
+        on = {flag_word(name) for name, value in self.flags.items() if value is not False}
+        if self.kind.seed_flags and not on & set(self.kind.seed_flags):
+            return False
+        return concurrency == 1 or not self.kind.seeds_alone
 
     def context(self, model_limit: int | None) -> int | None:
         """Tokens of prompt and answer that a model of this limit is served with.

@@ -33,8 +33,8 @@ from harness.preflight.training.output_dir import check_output
 from harness.preflight.training.parallelism import check_parallelism
 from harness.preflight.training.software import check_software
 from harness.preflight.training.steps import check_steps, check_time, fix_steps
-from harness.runs.models import find_model
-from harness.runs.shape import ModelShape, read_shape
+from harness.runs.models.folder import find_model
+from harness.runs.models.shape import ModelShape, read_shape
 
 
 @dataclass(frozen=True)

@@ -183,6 +183,8 @@ def main() -> NoReturn:
         supervisor.told_to_stop = True
 
     signal.signal(signal.SIGTERM, terminate)
+    # SGLang's processes send this to their parent when they fail, and orphans of it have us as theirs.
+    signal.signal(signal.SIGQUIT, lambda *_: None)
     prctl(PR_SET_CHILD_SUBREAPER, 1)
     try:
         supervisor.start()

@@ -9,7 +9,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from harness.runs.files import read_object
-from harness.runs.models import is_number
+from harness.runs.models.folder import is_number
 from harness.runs.paths import RunPaths
 
 SILENT_S = 600.0

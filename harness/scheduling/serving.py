@@ -17,6 +17,7 @@ from harness.plan.facts import RunFacts
 from harness.runs.files import read_json
 from harness.runs.paths import RunPaths
 from harness.scheduling.release import cancel_run, remove_key
+from harness.scheduling.schedulers.local_queue import RUNNER_DIED
 from harness.scheduling.schedulers.named import scheduler_named
 from harness.scheduling.schedulers.scheduler import JobState, RunJob, Scheduler
 from harness.scheduling.stage import Staged
@@ -108,7 +109,8 @@ class Follower:
             raise self._failure()
 
     def stop(self) -> None:
-        """Cancel the job and wait until it is gone. Raises SchedulerError when it stays."""
+        """Cancel the job and wait until nothing of it lives. Raises SchedulerError when it stays, or
+        when nobody is left to tell."""
         cancel_run(self.run)
         self._asked = -1e9
         deadline = time.monotonic() + STOP_S
@@ -116,6 +118,8 @@ class Follower:
             if time.monotonic() > deadline:
                 raise SchedulerError(f"job {self._job_id} was cancelled and is still there")
             time.sleep(POLL_S)
+        if self._job.detail == RUNNER_DIED:
+            raise SchedulerError(f"{RUNNER_DIED}: what job {self._job_id} started may still run")
 
     def _look(self) -> JobState:
         """The job's state, asked every few seconds; a change is reported."""

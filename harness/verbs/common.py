@@ -73,8 +73,11 @@ def follow_run(run: Any, poll: float | None, as_json: bool) -> None:
 
     state = follow(run, say, poll)
     if state.manifest.plan.serves:
-        say(str(state.server.get("reason") or "the server has stopped"))
-        raise typer.Exit(1 if state.server.get("state") != "stopped" else 0)
+        last = state.server.get("state")
+        lost = last in ("starting", "ready")  # its job was killed
+        told = "its job ended without the server's last word" if lost else "the server has stopped"
+        say(str(state.server.get("reason") or told))
+        raise typer.Exit(1 if last != "stopped" else 0)
     table = collect_run(run)
     if state.cells:
         print_table(table, [run.results_csv, run.results_plot, run.train_plot], as_json)
@@ -111,7 +114,7 @@ def approve(
 def local_model(word: str) -> Path:
     """The folder of a model: a path, or an id in the Hub's cache. Raises UserError."""
     from harness.config.load import expand
-    from harness.runs.models import cached_snapshot
+    from harness.runs.models.folder import cached_snapshot
 
     folder = expand(word, "MODEL")
     found = folder if folder.is_dir() else cached_snapshot(word)

@@ -105,7 +105,8 @@ def _external(address: Text, name: str, key: Text) -> dict[str, Any] | None:
     try:
         root = api_root(address)
     except ValueError as error:
-        shown = "" if "@" in address else f" {quoted(address)}"  # a password is not shown again
+        # What may hold a key or a password is not shown again.
+        shown = "" if {"@", "?", "#"} & set(address) else f" {quoted(address)}"
         raise UserError.at(f"--server-address{shown}", str(error), EXAMPLE) from None
     return {
         "address": root if root.endswith("/v1") else f"{root}/v1",

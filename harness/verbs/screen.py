@@ -8,6 +8,7 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from harness.errors import printable
 
@@ -71,16 +72,22 @@ def print_status(state: RunStatus) -> None:
 def print_server(run: RunPaths, key_file: str | None, state: dict[str, Any], as_json: bool) -> None:
     """How to reach a server of its own that is ready; the file that holds its key, if it has one."""
     url, node, model = state["base_url"], state["node"], state["model"]
+    adapters: dict[str, str] = state.get("adapters", {})
     if as_json:
         keys = ("base_url", "node", "model", "job_id", "authenticated", "loopback")
-        print(json.dumps({"run": str(run.root), **{k: state[k] for k in keys}, "key_file": key_file}),
-              flush=True)  # fmt: skip
+        told = {k: state[k] for k in keys} | ({"adapters": adapters} if adapters else {})
+        print(json.dumps({"run": str(run.root), **told, "key_file": key_file}), flush=True)
         return
     print(f"ready after {state['start_seconds']:.0f} s: {url}\nmodel: {model}")
+    for name, asked in adapters.items():
+        print(f"model: {asked}   (the adapter {name})" if asked != name else f"model: {asked}")
     print(f"key:   {key_file}" if key_file else f"key:   none: every user of {node} can reach it")
-    if state["loopback"] and node != platform.node():
-        port = url.split(":")[2].split("/")[0]
-        print(f"it listens on {node} only; from here: ssh -L {port}:127.0.0.1:{port} {node}")
+    if not state["loopback"]:
+        print(f"it listens on {state.get('host', node)}: every host that reaches {node} can ask it")
+    elif node != platform.node():
+        at = urlsplit(url)
+        inside = f"[{at.hostname}]" if ":" in str(at.hostname) else at.hostname
+        print(f"it listens on {node} only; from here: ssh -L {at.port}:{inside}:{at.port} {node}")
     body = json.dumps({"model": model, "messages": [{"role": "user", "content": "Hello"}]})
     # The key reaches curl through a pipe: arguments are open to every user of the machine.
     secret = (
@@ -88,8 +95,8 @@ def print_server(run: RunPaths, key_file: str | None, state: dict[str, Any], as_
         if key_file
         else ""
     )
-    print(f"curl -s {url}/chat/completions -H 'Content-Type: application/json'{secret} "
-          f"-d {shlex.quote(body)}")  # fmt: skip
+    print(f"curl -s {shlex.quote(f'{url}/chat/completions')} -H 'Content-Type: application/json'"
+          f"{secret} -d {shlex.quote(body)}")  # fmt: skip
     print(f"stop:  python -m harness cancel {run.run_id}", flush=True)
 
 

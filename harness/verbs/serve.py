@@ -124,7 +124,10 @@ def _spec(
         "lora_adapters": {n: str(expand(path, f"--lora {n}")) for n, path in lora.items()},
         **{name: value for name, value in rest.items() if value is not None},
     }
-    return build_serve(data, [f"server.{text}" for text in overrides], _OPTIONS)
+    options = _OPTIONS | {
+        ("server", "flags", name): f"--flag {name}" for name in server.get("flags", {})
+    }
+    return build_serve(data, [f"server.{text}" for text in overrides], options)
 
 
 _OPTIONS: dict[tuple[str | int, ...], str] = {
@@ -152,7 +155,7 @@ def _stage(
     from harness.runs.checkpoints import fingerprint
     from harness.scheduling.stage import stage_serve
 
-    findings = check_serve(spec, scheduler)
+    findings = check_serve(spec, scheduler, site)
     if not findings or all(f.level != "error" for f in findings):
         # Whoever asks is told which weights answer.
         name = f"{spec.served_name}@{fingerprint(Path(spec.model))}"

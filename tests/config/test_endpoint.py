@@ -29,7 +29,7 @@ def test_what_decides_results_is_never_the_users(name: str, value: Any, tmp_path
     assert told in refused({name: value})
     for field in ("evaluation.body", "evaluation.judge.body"):
         text = message(tmp_path, GOOD, f"{field}={json.dumps({name: value})}")
-        assert text.startswith(f"--set {field}=") and f"{field}: {told}" in text
+        assert text.startswith(f"--set {field}=") and f"{field}.{name}: {told}" in text
 
 
 @pytest.mark.parametrize("name", ["temperature", "top_p", "max_tokens", "seed"])

@@ -143,7 +143,8 @@ HOSTILE = st.text(
     st.characters(blacklist_categories=("Cs", "Cc"), blacklist_characters="%\\/"),
     min_size=1,
     max_size=30,
-).filter(lambda text: text not in (".", ".."))
+).filter(lambda text: text not in (".", "..") and text == text.strip())
+"""What a site may say; blanks around a word are refused with the field's name."""
 
 
 @given(HOSTILE)

@@ -6,6 +6,8 @@ import dataclasses
 import errno
 import os
 import stat
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -229,10 +231,26 @@ def test_the_end_is_fine_only_where_it_was_stopped(job: Job, state: str, fine: b
         job.follower.until_end()
 
 
-def test_stopping_cancels_the_job_and_removes_the_key(job: Job) -> None:
+def test_stopping_cancels_the_job_removes_the_key_and_waits_for_its_processes(job: Job) -> None:
+    """The runner says when it has ended them."""
+    told: list[float] = []
+
+    def ends() -> None:
+        told.append(time.monotonic())
+        job.ends("cancelled", "cancelled")
+
+    threading.Timer(0.3, ends).start()
     job.follower.stop()
-    assert job.lines == ["job 1: cancelled"]
+    assert told and time.monotonic() >= told[0]
+    assert job.lines == ["job 1: running: being cancelled", "job 1: cancelled"]
     assert not job.key.exists()
+
+
+def test_a_runner_that_died_leaves_nobody_to_say_that_all_has_ended(job: Job) -> None:
+    with changing(job.run) as box:
+        box[0] = box[0].model_copy(update={"runner_pid": 1, "runner_started": 1.0})
+    with pytest.raises(SchedulerError, match="the local runner died: what job 1 started may still"):
+        job.follower.stop()
 
 
 def test_a_job_that_stays_is_an_error(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -186,6 +186,7 @@ def test_a_cell_that_is_not_ok_fails_the_run_and_training_alone_has_no_table(
     ("server", "code", "words"),
     [({"state": "stopped", "reason": "cancelled"}, 0, "cancelled"),
      ({"state": "failed", "reason": "no such kernel"}, 1, "no such kernel"),
+     ({"state": "ready"}, 1, "its job ended without the server's last word"),
      ({}, 1, "the server has stopped")],
 )  # fmt: skip
 def test_a_server_has_no_table_and_ends_well_only_where_it_was_stopped(

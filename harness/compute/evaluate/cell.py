@@ -22,10 +22,9 @@ from harness.compute.serve.server import RunningServer
 from harness.config.evaluation import EvaluationSpec
 from harness.errors import HarnessError, ResultError, ServerError, one_line
 from harness.plan.plan import Cell
+from harness.runs import metrics
 from harness.runs.files import utc_now
-from harness.runs.metrics import (
-    TaskRecord, has_result, read_result, read_task, record_failed, write_metrics, write_task
-)  # fmt: skip
+from harness.runs.metrics import TaskRecord, has_result, read_task, record_failed, write_task
 from harness.runs.paths import BASE, CellPaths
 
 
@@ -96,7 +95,7 @@ class CellWork:
             "backend": self.evaluator.backend,
             "fingerprint": self.fingerprint,
             **self.evaluator.inputs(),
-            "sampling": self.evaluation.sampling.model_dump(),
+            "sampling": self.evaluation.recorded_sampling,
             # Of a server that somebody else runs nothing is known, and nothing is said.
             "engine": self.evaluation.server.engine if self.model else "",
             "dtype": self.evaluation.server.dtype if self.model else "",
@@ -122,7 +121,7 @@ class CellWork:
         if record.state != "ok":
             return False
         try:
-            read_result(self.paths, self.cell.benchmark, record)
+            metrics.read_result(self.paths, self.cell.benchmark, record)
         except ResultError as error:
             print(f"{error}: the answers that are there are graded again", flush=True)
             reopen(self.paths, self.cell.repeats)
@@ -253,7 +252,7 @@ class CellWork:
         self._spend(phase, time.monotonic() - began)
         facts = dict(outcome.facts)
         if outcome.metrics:
-            facts["metrics_sha256"] = write_metrics(self.paths, outcome.metrics)
+            facts["metrics_sha256"] = metrics.write_metrics(self.paths, outcome.metrics)
         state = "ok" if not found.reasons else "invalid"
         facts["versions"] = versions() | dict(facts.get("versions", {}))
         facts["answers"] = [count.counts() for count in outcome.tallies]

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import httpx
 
+from harness.compute.serve import foreign_adapter
 from harness.config.evaluate import ExternalServer
 from harness.errors import ServerError
 from harness.processes.proxies import proxy_for
@@ -43,12 +45,15 @@ def external_server(spec: ExternalServer) -> ForeignServer:
     key = os.environ.get(spec.api_key_env, "") if spec.api_key_env else "none"
     if not key:
         raise ServerError(f"${spec.api_key_env} is not set here, and the server's key is in it")
-    check_address(spec.address, key, spec.model)
-    return ForeignServer(spec.address, key, spec.model)
+    entries = check_address(spec.address, key, spec.model)
+    asked_as, base = foreign_adapter.asked_as(spec.model, entries)
+    if base:
+        foreign_adapter.prove(spec.address, key, asked_as, base)
+    return ForeignServer(spec.address, key, asked_as)
 
 
-def check_address(address: str, key: str, model: str) -> None:
-    """Raise ServerError unless `/models` there lists the model."""
+def check_address(address: str, key: str, model: str) -> dict[str, dict[str, Any]]:
+    """What `/models` there says of each model. Raises ServerError unless it lists this one."""
     url = f"{address}/models"
     try:
         with httpx.Client(
@@ -67,10 +72,11 @@ def check_address(address: str, key: str, model: str) -> None:
     except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
         raise ServerError(f"{url}: {error or type(error).__name__}") from None
     try:
-        known = [str(entry["id"]) for entry in answer.json()["data"]]
+        known = {str(entry["id"]): dict(entry) for entry in answer.json()["data"]}
     except (ValueError, KeyError, TypeError, RecursionError):
         raise ServerError(
             f"{url}: its answer is no list of models: {' '.join(answer.text.split())[:200]}"
         ) from None
-    if model not in known:
+    if not foreign_adapter.is_listed(model, known):
         raise ServerError(f"{address} does not serve {model!r}; it serves {', '.join(known)}")
+    return known

@@ -14,7 +14,7 @@ from harness.compute.serve.launch import server_request
 from harness.compute.serve.request import ServeRequest
 from harness.compute.serve.server import RunningServer, serve, watch
 from harness.config.engines import ENGINES
-from harness.config.serve import ServeSpec
+from harness.config.serve import ServeSpec, is_everywhere, is_loopback, url_host
 from harness.config.site import Site
 from harness.errors import HarnessError, UserError
 from harness.runs.files import utc_now, write_json
@@ -110,13 +110,15 @@ def host_for(engine: str, submit_host: str | None) -> str:
 def _address(server: RunningServer, request: ServeRequest) -> dict[str, Any]:
     node = socket.gethostname()
     url = server.base_url
-    if request.host in ("0.0.0.0", "::"):
-        url = url.replace(request.client_host, node, 1)
+    if is_everywhere(request.host):
+        url = url.replace(url_host(request.client_host), node, 1)
     return {
         "base_url": url,
         "node": node,
-        "loopback": request.client_host == LOOPBACK and request.host != "0.0.0.0",
+        "host": request.host,
+        "loopback": is_loopback(request.host),
         "model": server.model,
+        "adapters": dict(server.adapters),
         "authenticated": server.authenticated,
         "start_seconds": round(server.start_seconds, 1),
     }

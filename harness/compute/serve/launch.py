@@ -10,7 +10,7 @@ from harness.config.server import ServerSpec
 from harness.config.site import Site
 from harness.package import ROOT
 from harness.processes.environments import role_wrapper
-from harness.runs.models import model_limit
+from harness.runs.models.folder import model_limit
 
 
 def server_request(

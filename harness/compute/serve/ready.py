@@ -1,47 +1,36 @@
 """Proof that a server is ready: it is ours, healthy, has the right model, and answers.
 
 A 200 from /health alone proves none of these: vLLM gives it while its engine dies on the first
-request, and on a shared node the port may be answered by somebody else's server.
+request, and on a shared node the port may be answered by somebody else's server. What proves the
+model stands in proof.py.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import httpx
 import psutil
 
+from harness.compute.serve.proof import PATIENCE, NotYet, Proof, client
 from harness.errors import ServerError
 from harness.processes.supervised import SupervisedProcess
 
-REQUEST_S = 10.0
 POLL_S = 0.5
 PROGRESS_S = 10.0
-PATIENCE = 3
-"""Server errors (5xx) in a row that a chat completion may give before it counts as a failure."""
 
 
 class PortTaken(ServerError):
     """Another program has the port; another block may do."""
 
 
-class NotYet(Exception):
-    """The server is not ready; the text says what is waited for."""
-
-
 def health_url(base_url: str) -> str:
     """/health lies beside /v1 in all three engines."""
     return base_url.removesuffix("/v1") + "/health"
-
-
-def client(api_key: str | None, timeout_s: float = REQUEST_S) -> httpx.Client:
-    """A client for this node: proxies in the environment must not see, or break, loopback."""
-    headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
-    return httpx.Client(headers=headers, timeout=timeout_s, trust_env=False)
 
 
 def listeners(port: int) -> tuple[set[int], bool]:
@@ -62,16 +51,9 @@ class Probe:
 
     process: SupervisedProcess
     port: int
-    base_url: str
-    api_key: str
-    model: str
-    checks_key: bool
-    lists_model: bool
-    adapters: Sequence[str]
-    """Names of LoRA adapters that must be served beside it."""
+    proof: Proof
     body: Mapping[str, Any]
     """Further fields of the chat completion."""
-    request_s: float
     refusals: int = 0
 
     def listening(self) -> None:
@@ -87,54 +69,20 @@ class Probe:
     def healthy(self) -> None:
         """/health answers 200."""
         with client(None) as http:
-            self._expect_200(http, health_url(self.base_url), "/health")
-
-    def right_model(self) -> None:
-        """The server has our model under our name, and wants our key."""
-        if not self.lists_model:
-            return self._pinned_model()
-        url = f"{self.base_url}/models"
-        with client(self.api_key) as http:
-            answer = self._expect_200(http, url, "/v1/models")
-        try:
-            names = [entry["id"] for entry in answer.json()["data"]]
-        except (ValueError, KeyError, TypeError) as error:
-            raise ServerError(f"/v1/models is not understood: {answer.text[:500]}") from error
-        for name in (self.model, *self.adapters):
-            if name not in names:
-                raise ServerError(f"the server has the models {names}, not {name!r}")
-        if self.checks_key:
-            with client(None) as http:
-                refused = http.get(url).status_code
-            if refused not in (401, 403):
-                raise ServerError(
-                    f"the server answers {refused} without its key: the key did not reach it "
-                    "(does `wrap` clear the environment?)"
-                )
-        return None
-
-    def _pinned_model(self) -> None:
-        """`transformers serve FOLDER` refuses another model and names the folder it has."""
-        with client(self.api_key) as http:
-            answer = http.post(
-                f"{self.base_url}/chat/completions",
-                json={"model": f"not-{self.model}", "messages": [], "max_tokens": 1},
-            )
-        if answer.status_code >= 500:
-            raise NotYet(f"/v1/chat/completions (answers {answer.status_code})")
-        if answer.status_code != 400 or f"pinned to '{self.model}'" not in answer.text:
-            raise ServerError(f"the server does not have {self.model!r} alone: {answer.text[:500]}")
+            code = http.get(health_url(self.proof.base_url)).status_code
+        if code != 200:
+            raise NotYet(f"/health (answers {code})")
 
     def answers(self) -> None:
         """One short chat completion gives one choice."""
         body = {
-            "model": self.model,
+            "model": self.proof.model,
             "messages": [{"role": "user", "content": "Say hello."}],
             "max_tokens": 4,
             **self.body,
         }
-        with client(self.api_key, self.request_s) as http:
-            answer = http.post(f"{self.base_url}/chat/completions", json=body)
+        with client(self.proof.api_key, self.proof.request_s) as http:
+            answer = http.post(f"{self.proof.base_url}/chat/completions", json=body)
         if answer.status_code >= 500:
             self.refusals += 1
             if self.refusals < PATIENCE:
@@ -147,13 +95,6 @@ class Probe:
             answer.json()["choices"][0]["message"]
         except (ValueError, KeyError, IndexError, TypeError) as error:
             raise ServerError(f"a chat completion holds no choice: {answer.text[:1000]}") from error
-
-    @staticmethod
-    def _expect_200(http: httpx.Client, url: str, name: str) -> httpx.Response:
-        answer = http.get(url)
-        if answer.status_code != 200:
-            raise NotYet(f"{name} (answers {answer.status_code})")
-        return answer
 
 
 class Waiter:
@@ -168,8 +109,9 @@ class Waiter:
         checks: list[tuple[str, Callable[[], None]]] = [
             ("its port", probe.listening),
             ("/health", probe.healthy),
-            ("the right model", probe.right_model),
+            ("the right model", probe.proof.right_model),
             ("a chat completion", probe.answers),
+            ("each adapter's own answers", probe.proof.own_answers),
         ]
         threading.Thread(target=self._run, args=(checks,), daemon=True).start()
 

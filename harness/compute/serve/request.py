@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness.compute.serve.ports import Ports
+from harness.config.engine_flags.definitions import recorded
+from harness.config.engines import ENGINES, EngineKind, flag_word
+from harness.config.serve import is_everywhere
+from harness.config.server import check_flag_name
 from harness.errors import UserError
 
 FlagValue = str | int | float | bool | None
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
-
-# Flags that serve() sets itself, or that would put a secret into the process list.
-RESERVED_FLAGS = frozenset(
-    [
-        *("model", "model-path", "served-model-name", "host", "port", "uds", "nccl-port"),
-        *("api-key", "admin-api-key", "config"),
-    ]
-)
 
 
 def unchanged(argv: list[str]) -> list[str]:
@@ -74,16 +68,22 @@ class ServeRequest:
         share = self.gpu_memory_utilization
         if share is not None and not 0 < share <= 1:
             raise UserError(f"gpu_memory_utilization is a fraction between 0 and 1, not {share}")
+        own = ENGINES[self.engine].own_flags if self.engine in ENGINES else {}
         for name in self.extra_flags:
-            if not re.fullmatch(r"[A-Za-z][\w-]*", name):
-                raise UserError(f"extra_flags: {name!r} is not a flag name (no leading dashes)")
-            if name.replace("_", "-").lower() in RESERVED_FLAGS:
+            try:
+                check_flag_name(name)
+            except ValueError as error:
+                raise UserError(f"extra_flags: {name!r}: {error}") from None
+            # A preflight check tells this before anything queues, unless it is passed over.
+            if flag_word(name).lower() in own:
                 raise UserError(f"extra_flags: --{name} is set by the harness itself")
 
     @property
     def client_host(self) -> str:
         """Address under which this node reaches the server."""
-        return "127.0.0.1" if self.host in ("0.0.0.0", "::", "localhost") else self.host
+        if is_everywhere(self.host):  # `::` may or may not take IPv4, too: both take ::1
+            return "::1" if ":" in self.host else "127.0.0.1"
+        return "127.0.0.1" if self.host == "localhost" else self.host
 
 
 @dataclass(frozen=True)
@@ -96,6 +96,8 @@ class Engine:
     """Pure: (request, ports, API key) -> variables to add."""
     model_name: Callable[[ServeRequest], str]
     """The `model` of a request to this server."""
+    adapter_name: Callable[[ServeRequest, str], str] = lambda request, name: name
+    """The `model` of a request that a LoRA adapter of this name is to answer."""
 
 
 def given(flags: Mapping[str, FlagValue]) -> list[str]:
@@ -108,19 +110,25 @@ def given(flags: Mapping[str, FlagValue]) -> list[str]:
     ]
 
 
-def extra(flags: Mapping[str, FlagValue], *, negate: bool) -> list[str]:
+def extra(flags: Mapping[str, FlagValue], kind: EngineKind) -> list[str]:
     """The user's own flags: `--name=value`, `--name` for True, `--no-name` for False.
 
-    `=` keeps a value that begins with a dash from being read as a flag. Without `negate` the
-    engine's switches are off by default and False leaves them out.
+    `=` keeps a value that begins with a dash from being read as a flag. A switch without a `--no-…`
+    is off by default: False leaves it out. A flag that takes several values gets its text's words.
     """
-    words: list[str] = []
+    known, words = recorded(kind.name), list[str]()
     for key, value in flags.items():
-        name = key.replace("_", "-")
-        if value is None or (value is False and not negate):
+        name = flag_word(key)
+        flag = known.named(name) if known else None
+        if value is None:
             continue
-        if isinstance(value, bool):
-            words.append(f"--{name}" if value else f"--no-{name}")
-        else:
-            words.append(f"--{name}={value}")
+        if not isinstance(value, bool):
+            several = str(value).split() if flag and flag.takes == "several" else []
+            words += [f"--{name}", *several] if several[1:] else [f"--{name}={value}"]
+        elif "." in name:
+            words.append(f"--{name}={str(value).lower()}")
+        elif value:
+            words.append(f"--{name}")
+        elif flag.negatable if flag else not kind.drops_false:
+            words.append(f"--no-{name}")
     return words

@@ -15,7 +15,7 @@ import re
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,19 +25,15 @@ import httpx
 from harness.compute.serve import ports as port_blocks
 from harness.compute.serve.engines import FOREIGN_VARIABLES, command, engine_of, environment
 from harness.compute.serve.ports import Ports
-from harness.compute.serve.ready import (
-    REQUEST_S,
-    PortTaken,
-    Probe,
-    client,
-    health_url,
-    wait_until_ready,
-)
+from harness.compute.serve.proof import REQUEST_S, Adapter, Proof, client
+from harness.compute.serve.ready import PortTaken, Probe, health_url, wait_until_ready
 from harness.compute.serve.request import Engine, ServeRequest
 from harness.config.engines import ENGINES, EngineKind
+from harness.config.serve import url_host
 from harness.errors import ServerError, UserError
 from harness.package import needs
 from harness.processes.supervised import SupervisedProcess
+from harness.runs.models import adapters
 
 _NO_SUCH_PROGRAM = 127  # of `env` and of bash
 BIND_ATTEMPTS = 4
@@ -63,6 +59,8 @@ class RunningServer:
     """From the start of the process to the first answer."""
     log_path: Path
     _process: SupervisedProcess = field(repr=False)
+    adapters: Mapping[str, str] = field(default_factory=dict)
+    """LoRA adapters beside the model: name -> the `model` of a request to it."""
     _unhealthy: str | None = field(default=None, repr=False)
 
     def take_start_seconds(self) -> float:
@@ -140,6 +138,7 @@ def _started(request: ServeRequest, engine: Engine, ports: Ports) -> Iterator[Ru
     kind = ENGINES[request.engine]
     api_key = request.api_key or secrets.token_urlsafe(32)
     argv = request.wrap(command(request, ports))
+    beside = _adapters(request, engine)
     environ = {name: text for name, text in os.environ.items() if name not in FOREIGN_VARIABLES}
     environ |= environment(request, ports, api_key)
     began = time.monotonic()
@@ -152,21 +151,22 @@ def _started(request: ServeRequest, engine: Engine, ports: Ports) -> Iterator[Ru
             secrets=[api_key],
         )
         stack.callback(process.stop)
-        base_url = f"http://{request.client_host}:{ports.http}/v1"
-        probe = Probe(
-            process=process,
-            port=ports.http,
+        base_url = f"http://{url_host(request.client_host)}:{ports.http}/v1"
+        proof = Proof(
             base_url=base_url,
             api_key=api_key,
+            kind=kind,
             model=engine.model_name(request),
-            checks_key=kind.checks_key,
-            lists_model=kind.lists_model,
-            adapters=tuple(request.lora_adapters),
-            body=request.probe_body,
+            folder=request.model,
+            adapters=beside,
             request_s=request.ready_timeout_s,
         )
+        probe = Probe(process=process, port=ports.http, proof=proof, body=request.probe_body)
         name = f"{request.engine} (process {process.pid}, {base_url}, log {request.log_path})"
         print(f"{name}: starting {request.model}", flush=True)
+        for adapter in beside:
+            if not adapter.identity:
+                print(f"{name}: adapter {adapter.name} is zero: it changes nothing", flush=True)
         try:
             wait_until_ready(probe, request.ready_timeout_s, name)
         except UserError:
@@ -178,12 +178,28 @@ def _started(request: ServeRequest, engine: Engine, ports: Ports) -> Iterator[Ru
         yield RunningServer(
             base_url=base_url,
             api_key=api_key,
-            model=engine.model_name(request),
+            model=proof.model,
             authenticated=kind.checks_key,
             start_seconds=seconds,
             log_path=request.log_path,
             _process=process,
+            adapters={adapter.name: adapter.asked_as for adapter in beside},
         )
+
+
+def _adapters(request: ServeRequest, engine: Engine) -> list[Adapter]:
+    """What each adapter is to be proved by. Raises ResultError for one that cannot be read."""
+    return [
+        Adapter(
+            name=name,
+            folder=folder,
+            asked_as=engine.adapter_name(request, name),
+            identity=""
+            if adapters.changes_nothing(Path(folder))
+            else adapters.identity(Path(folder)),
+        )
+        for name, folder in request.lora_adapters.items()
+    ]
 
 
 def _explained(error: ServerError, process: SupervisedProcess, engine: EngineKind) -> ServerError:

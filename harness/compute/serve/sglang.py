@@ -5,6 +5,10 @@ SGLang takes its key only as an argument or in a YAML file named by --config. Th
 open to everyone, and a file would lie where others or a backup may read it. So the same module is
 started by a line of Python that takes the key from the environment and puts it into the arguments
 inside the process. SGLang also logs all its settings, key included: supervisor.py blanks the key.
+
+It answers a request for any model, whatever its name, with the model that it has; a LoRA adapter
+answers only where `BASE:adapter` is asked for, though /v1/models lists its bare name. A colon in
+the served name is refused (arg_groups/validation_hook.py).
 """
 
 from __future__ import annotations
@@ -13,6 +17,7 @@ import json
 
 from harness.compute.serve.ports import Ports
 from harness.compute.serve.request import Engine, ServeRequest, extra, given
+from harness.config.engines import ENGINES
 
 KEY_VARIABLE = "HARNESS_SGLANG_KEY"
 LAUNCH = (
@@ -43,14 +48,24 @@ def command(request: ServeRequest, ports: Ports) -> list[str]:
                 for name, folder in request.lora_adapters.items()]  # fmt: skip
     return [
         *("python", "-c", LAUNCH),
-        *("--model-path", request.model, "--served-model-name", request.served_name),
+        *("--model-path", request.model, "--served-model-name", served_name(request)),
         *("--host", request.host, "--port", str(ports.http)),
         *("--dtype", request.dtype),
         *given(several),
         *given(optional),
         *(("--enable-lora", "--lora-paths", *adapters) if adapters else ()),
-        *extra(request.extra_flags, negate=False),
+        *extra(request.extra_flags, ENGINES["sglang"]),
     ]
+
+
+def served_name(request: ServeRequest) -> str:
+    """The name of the model, without what parts it from an adapter's."""
+    return request.served_name.replace(":", "-")
+
+
+def adapter_name(request: ServeRequest, name: str) -> str:
+    """By which an adapter answers (entrypoints/openai/serving_base.py, _parse_model_parameter)."""
+    return f"{served_name(request)}:{name}"
 
 
 def environment(request: ServeRequest, ports: Ports, api_key: str) -> dict[str, str]:
@@ -61,5 +76,6 @@ def environment(request: ServeRequest, ports: Ports, api_key: str) -> dict[str, 
 ENGINE = Engine(
     command=command,
     environment=environment,
-    model_name=lambda request: request.served_name,
+    model_name=served_name,
+    adapter_name=adapter_name,
 )

@@ -24,8 +24,12 @@ import json
 from pathlib import Path
 
 from harness.compute.serve.ports import Ports
-from harness.compute.serve.request import LOOPBACK, Engine, ServeRequest, extra
+from harness.compute.serve.request import Engine, ServeRequest, extra
+from harness.config.engines import ENGINES, flag_word
+from harness.config.serve import is_loopback
 from harness.errors import UserError
+
+TEMPLATE_FLAG = "chat-template-kwargs"
 
 
 def command(request: ServeRequest, ports: Ports) -> list[str]:
@@ -39,34 +43,36 @@ def command(request: ServeRequest, ports: Ports) -> list[str]:
         *("--host", request.host, "--port", str(ports.http)),
         *("--dtype", request.dtype),
     ]
+    flags = {flag_word(name): value for name, value in request.extra_flags.items()}
     if request.chat_template is not None:
         # Passed on to apply_chat_template, whose argument of this name replaces the template.
         template = Path(request.chat_template).read_text(encoding="utf-8")
-        words += ["--chat-template-kwargs", json.dumps({"chat_template": template})]
-    return [*words, *extra(request.extra_flags, negate=True)]
+        words += [f"--{TEMPLATE_FLAG}", _with_template(flags.pop(TEMPLATE_FLAG, "{}"), template)]
+    return [*words, *extra(flags, ENGINES["transformers"])]
+
+
+def _with_template(given: object, template: str) -> str:
+    """The user's own arguments of the template, and the template. Raises UserError."""
+    try:
+        return json.dumps({**json.loads(str(given)), "chat_template": template})
+    except (ValueError, TypeError):
+        raise UserError(f"--{TEMPLATE_FLAG} takes a JSON object, not {given!r}") from None
 
 
 def refuse_unsupported(request: ServeRequest) -> None:
     """Raise UserError for what this engine would silently not do."""
-    lacking = {
-        "max_model_len": request.max_model_len is not None,
-        "tensor_parallel": request.tensor_parallel > 1,
-        "data_parallel": request.data_parallel > 1,
-        "gpu_memory_utilization": request.gpu_memory_utilization is not None,
-        "reasoning_parser": request.reasoning_parser is not None,
-        "lora_adapters": bool(request.lora_adapters),
-    }
-    wrong = [name for name, asked in lacking.items() if asked]
+    lacks = (*ENGINES["transformers"].lacks, "lora_adapters")
+    wrong = [name for name in lacks if getattr(request, name) not in (None, 1, {})]
     if wrong:
         raise UserError(f"engine transformers has no setting {', '.join(wrong)}: leave it out")
-    flags = {name.replace("_", "-"): value for name, value in request.extra_flags.items()}
+    flags = {flag_word(name): value for name, value in request.extra_flags.items()}
     capped = flags.keys() & {"cb-num-blocks", "cb-max-memory-percent"}
     if flags.get("continuous-batching") and flags.get("device") == "cpu" and not capped:
         raise UserError(
             "engine transformers: continuous_batching on CPU takes 90 % of the machine's memory: "
             "cap it with cb_num_blocks (of 256 tokens), e.g. 64, and cb_max_batch_tokens, e.g. 1024"
         )
-    if request.host not in LOOPBACK:
+    if not is_loopback(request.host):
         raise UserError(f"engine transformers checks no key: host {request.host} would be open")
     if "@" in request.model or request.model.endswith(".gguf"):
         raise UserError(

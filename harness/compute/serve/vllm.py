@@ -11,6 +11,7 @@ from pathlib import Path
 
 from harness.compute.serve.ports import Ports
 from harness.compute.serve.request import Engine, ServeRequest, extra, given
+from harness.config.engines import ENGINES
 from harness.errors import UserError
 from harness.runs.files import read_json
 
@@ -38,7 +39,7 @@ def command(request: ServeRequest, ports: Ports) -> list[str]:
         *given(several),
         *given(optional),
         *_lora(request),
-        *extra(request.extra_flags, negate=True),
+        *extra(request.extra_flags, ENGINES["vllm"]),
     ]
 
 

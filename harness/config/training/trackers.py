@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from harness.errors import nearest
+from harness.errors import nearest, quoted
 from harness.package import needs
 
 TRACKERS: dict[str, tuple[str, ...]] = {
@@ -41,7 +41,9 @@ def unknown_tracker(name: str) -> str | None:
     """What is wrong with a name in `report_to`; None when it is known."""
     if name in TRACKERS:
         return None
-    return f"{name!r} is no tracker{nearest(name, TRACKERS)}; known: {', '.join(TRACKERS)}"
+    return (
+        f"{quoted(repr(name))} is no tracker{nearest(name, TRACKERS)}; known: {', '.join(TRACKERS)}"
+    )
 
 
 def missing_packages(names: Iterable[str]) -> dict[str, str]:

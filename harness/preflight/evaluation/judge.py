@@ -16,6 +16,7 @@ from harness.config.site import Site
 from harness.config.spec import Spec
 from harness.errors import EvaluationError, UserError
 from harness.plan.plan import PlannedJob, build_plan, eval_plan
+from harness.preflight.evaluation.flags import check_flags, check_settings
 from harness.preflight.findings import Finding, error, note
 from harness.preflight.training.model import check_model
 from harness.runs.reader import RunReader
@@ -40,7 +41,7 @@ def check_judge(spec: Spec | EvalSpec, site: Site, rows: int | None) -> list[Fin
     if judge is None:
         cure = "judge: {model: gpt-4o, api_key_env: OPENAI_API_KEY}, or judge: {serve: {model: …}}"
         return [error(PLACE, f"{names}: graded by a judge, and the spec names none", cure)]
-    findings = _check_served(judge) if judge.serve else _check_endpoint(judge, site)
+    findings = _check_served(judge, site) if judge.serve else _check_endpoint(judge, site)
     return findings + _estimates(spec, judged, Path(site.benchmarks_dir), rows)
 
 
@@ -57,10 +58,14 @@ def check_key(facts: RunReader, jobs: Iterable[PlannedJob]) -> None:
             raise UserError(f"{missing.removeprefix('error: ')}\nnothing was submitted")
 
 
-def _check_served(judge: JudgeSpec) -> list[Finding]:
+def _check_served(judge: JudgeSpec, site: Site) -> list[Finding]:
     assert judge.serve
-    place = f"{PLACE}.serve.model"
-    return [f.model_copy(update={"place": place}) for f in check_model(judge.serve.model)]
+    place = f"{PLACE}.serve"
+    found = check_model(judge.serve.model)
+    findings = [f.model_copy(update={"place": f"{place}.model"}) for f in found]
+    server = judge.serve.server
+    findings += check_settings(server, f"{place}.server")
+    return findings + check_flags(server, site, f"{place}.server.flags.")
 
 
 def _check_endpoint(judge: JudgeSpec, site: Site) -> list[Finding]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,14 +10,16 @@ from harness.benchmarks.prepare import is_prepared, open_items
 from harness.benchmarks.registry import parse
 from harness.config.engines import CPU_ENGINE, ENGINES
 from harness.config.evaluation import EvaluationSpec
-from harness.config.serve import ServeSpec
+from harness.config.serve import ServeSpec, is_loopback
 from harness.config.server import ServerSpec
 from harness.config.site import Site
 from harness.errors import HarnessError
+from harness.preflight.evaluation.flags import check_flags, check_settings
 from harness.preflight.findings import Finding, error, note, warning
 from harness.preflight.rows.template import check_own_template, check_template
-from harness.runs.checkpoints import complete_checkpoints, read_marker
-from harness.runs.models import (
+from harness.runs.checkpoints import ADAPTER_CONFIG, complete_checkpoints, read_marker
+from harness.runs.models.adapters import changes_nothing
+from harness.runs.models.folder import (
     attention_heads,
     broken_weights,
     has_tokenizer,
@@ -25,7 +28,6 @@ from harness.runs.models import (
 )
 from harness.runs.paths import BASE, MANIFEST, checkpoint_step, step_of_name
 
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _VOCAB_PADDING = 64
 """vLLM 0.32, vocab_parallel_embedding.py; every default size divides it."""
 _CHARACTERS_PER_TOKEN = 3.0
@@ -38,7 +40,9 @@ def check_serving(
     """Findings about `evaluation.server`; `model` is the folder that training starts from, whose
     sizes its checkpoints will have (None: not on this machine)."""
     server, place = evaluation.server, "evaluation.server"
-    findings = check_gpus(server, scheduler, place) + _check_programs(evaluation)
+    findings = check_gpus(server, scheduler, place)
+    findings += check_settings(server, place) + check_flags(server, site, f"{place}.flags.")
+    findings += _check_programs(evaluation)
     limit = None
     if model is not None and (model / "config.json").is_file():
         findings += check_sizes(model, server, place)
@@ -46,24 +50,24 @@ def check_serving(
     return findings + _check_room(evaluation, site, server.context(limit) or limit)
 
 
-def check_serve(spec: ServeSpec, scheduler: str) -> list[Finding]:
+def check_serve(spec: ServeSpec, scheduler: str, site: Site | None = None) -> list[Finding]:
     """Findings about a server of its own (`serve`)."""
     folder = Path(spec.model)
     findings = check_served_folder(folder, "MODEL")
     if (folder / "config.json").is_file():
         findings += check_sizes(folder, spec.server, "server")
     findings += check_gpus(spec.server, scheduler, "server")
+    findings += check_settings(spec.server, "server")
+    findings += check_flags(spec.server, site or Site(), "--flag ")
     if spec.chat_template:
         found = check_template(spec.chat_template, False)
         findings += [f.model_copy(update={"place": "--chat-template"}) for f in found]
     elif not any(f.level == "error" for f in findings):
         findings += check_own_template(folder)
     for name, adapter in spec.lora_adapters.items():
-        if not (Path(adapter) / "adapter_config.json").is_file():
-            text = f"{adapter}: not a LoRA adapter (no adapter_config.json)"
-            findings.append(error(f"--lora {name}", text))
+        findings += _check_adapter(name, Path(adapter), f"--lora {name}")
     engine = spec.server.kind
-    if not engine.checks_key and spec.host and spec.host not in LOOPBACK:
+    if not engine.checks_key and spec.host and not is_loopback(spec.host):
         others = " or ".join(kind.name for kind in ENGINES.values() if kind.checks_key)
         findings.append(
             error(
@@ -75,6 +79,21 @@ def check_serve(spec: ServeSpec, scheduler: str) -> list[Finding]:
     if spec.lora_adapters and not engine.serves_adapters:
         findings.append(error("--lora", f"engine {engine.name} serves no adapters"))
     return findings
+
+
+def _check_adapter(name: str, folder: Path, place: str) -> list[Finding]:
+    if not re.fullmatch(r"[^\s:=/]+", name):
+        return [error(place, "a name without blanks, colons and slashes is expected")]
+    if not (folder / ADAPTER_CONFIG).is_file():
+        return [error(place, f"{folder}: not a LoRA adapter (no {ADAPTER_CONFIG})")]
+    if not any(folder.glob("adapter_model.*")):
+        return [error(place, f"{folder}: no weights (adapter_model.safetensors) in it")]
+    try:
+        zero = changes_nothing(folder)
+    except HarnessError as problem:
+        return [error(place, str(problem), "It may be half written, or half copied")]
+    text = f"{folder}: is zero, as before its first step: it changes nothing"
+    return [warning(place, text)] if zero else []
 
 
 def check_served_folder(folder: Path, place: str) -> list[Finding]:

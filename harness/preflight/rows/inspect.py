@@ -27,7 +27,7 @@ from harness.preflight.rows.tokens import (
     template_findings,
 )
 from harness.preflight.stages import Stages
-from harness.runs.models import find_model
+from harness.runs.models.folder import find_model
 
 _TURNS_SHOWN = 12
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from harness.config.training.train import TrainSpec
 from harness.preflight.findings import Finding, error, note, warning
 from harness.preflight.training.memory import adapter_parameters, weight_width
-from harness.runs.shape import ModelShape
+from harness.runs.models.shape import ModelShape
 
 _TIGHT = 0.8
 

@@ -36,7 +36,7 @@ from typing import Any
 
 from harness.config.training.train import TrainSpec
 from harness.preflight.findings import Finding, error, note, warning
-from harness.runs.shape import ModelShape
+from harness.runs.models.shape import ModelShape
 
 GB = 1e9
 FIXED_GB = 1.5

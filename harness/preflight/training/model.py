@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from harness.preflight.findings import Finding, error, note
-from harness.runs.models import broken_weights, cached_snapshot
+from harness.runs.models.folder import broken_weights, cached_snapshot
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,95}(/[A-Za-z0-9_.-]{1,96})?")
 _TIMEOUT_S = 8.0

@@ -8,13 +8,13 @@ own, so it survives the terminal; it sets the SLURM_* variables that scripts and
 from __future__ import annotations
 
 import os
+import secrets
 import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,11 +26,13 @@ from harness.package import SHIPPED
 from harness.plan.plan import PlannedJob
 from harness.processes import tree
 from harness.processes.environments import job_environment
-from harness.processes.marked import living
+from harness.processes.marked import living, marked
 from harness.processes.shell import own_module
+from harness.processes.supervisor import PR_SET_CHILD_SUBREAPER, prctl
 from harness.runs.paths import RunPaths
 from harness.scheduling.schedulers.calls import name_calls, write_calls
 from harness.scheduling.schedulers.local_queue import (
+    ENDING,
     RUNNER_DIED,
     QueuedJob,
     bury_dead_runner,
@@ -50,6 +52,8 @@ from harness.scheduling.schedulers.scheduler import (
 
 _POLL_S = 0.2
 _KILL_AFTER_S = 30
+_TASK = "HARNESS_LOCAL_TASK"
+"""In the environment of all that a task starts."""
 
 
 class LocalScheduler:
@@ -118,7 +122,8 @@ class LocalScheduler:
                 if job.id in ids:
                     for index, phase in enumerate(job.phases):
                         if phase in ("pending", "running"):
-                            job = job.with_task(index, "cancelled", "cancelled")
+                            detail = ENDING if phase == "running" else "cancelled"
+                            job = job.with_task(index, "cancelled", detail)
                     queue = queue.with_job(job)
             box[0] = queue
 
@@ -133,6 +138,8 @@ class LocalScheduler:
             for index, (phase, detail) in enumerate(zip(job.phases, job.details, strict=True)):
                 if not alive and phase in ("pending", "running"):
                     phase, detail = "failed", RUNNER_DIED
+                elif detail == ENDING:
+                    phase, detail = ("running", ENDING) if alive else ("cancelled", "cancelled")
                 elif phase == "pending" and job.after:
                     detail = "waits for " + ", ".join(on for _, on in job.after)
                 key = f"{job.id}_{job.task(index)}" if job.array else job.id
@@ -142,6 +149,7 @@ class LocalScheduler:
 
 def run_queue(run: RunPaths) -> None:
     """Run queued tasks one after the other until none is left that can ever start."""
+    prctl(PR_SET_CHILD_SUBREAPER, 1)  # what a task leaves behind comes to us
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     while True:
         with changing(run) as box:
@@ -160,19 +168,20 @@ def run_queue(run: RunPaths) -> None:
         phase, detail = _run_task(run, job, index)
         with changing(run) as box:
             current = next(j for j in box[0].jobs if j.id == job.id)
-            if current.phases[index] == "running":
+            if current.phases[index] == "running" or current.details[index] == ENDING:
                 box[0] = box[0].with_job(current.with_task(index, phase, detail))
 
 
 def _run_task(run: RunPaths, job: QueuedJob, index: int) -> tuple[Phase, str]:
     """Run one task; returns its phase and, where it failed, why."""
     stem = f"{job.id}_{job.task(index)}_0_log" if job.array else f"{job.id}_0_log"
-    folder = run.logs(job.name)
+    folder, marker = run.logs(job.name), secrets.token_hex(8)
+    environ = {**task_environment(dict(os.environ), job, index), _TASK: marker}
     with (folder / f"{stem}.out").open("ab") as out, (folder / f"{stem}.err").open("ab") as err:
         process = subprocess.Popen(
             ["bash", job.script],
             stdin=subprocess.DEVNULL, stdout=out, stderr=err,
-            start_new_session=True, env=task_environment(dict(os.environ), job, index),
+            start_new_session=True, env=environ,
         )  # fmt: skip
     deadline = time.monotonic() + job.minutes * 60
     try:
@@ -183,7 +192,7 @@ def _run_task(run: RunPaths, job: QueuedJob, index: int) -> tuple[Phase, str]:
                 return "cancelled", "cancelled"
             time.sleep(_POLL_S)
     finally:
-        _kill_tree(process)
+        _kill_tree(process, marker)
     code = process.returncode
     return ("completed", "") if code == 0 else ("failed", f"exit {code}")
 
@@ -192,12 +201,17 @@ def _cancelled(run: RunPaths, job_id: str, index: int) -> bool:
     return any(j.id == job_id and j.phases[index] == "cancelled" for j in read_queue(run).jobs)
 
 
-def _kill_tree(process: subprocess.Popen[bytes]) -> None:
-    """TERM, then KILL, for the script and all that it started."""
-    found = []
-    with suppress(psutil.NoSuchProcess):
-        found = [psutil.Process(process.pid), *psutil.Process(process.pid).children(True)]
-    tree.end(lambda: living(found), grace_s=_KILL_AFTER_S, tick=process.poll)
+def _kill_tree(process: subprocess.Popen[bytes], marker: str) -> None:
+    """TERM, then KILL, for the script and all that it started: what is below it, and orphans, which
+    come to this process and are known by the task's marker."""
+    script = psutil.Process(process.pid) if process.poll() is None else None
+
+    def members() -> list[int]:
+        orphans = marked(_TASK, marker, psutil.Process().children(recursive=True))
+        below = script.children(recursive=True) if script and script.is_running() else []
+        return living({*orphans, *below, *([script] if script else [])})
+
+    tree.end(members, grace_s=_KILL_AFTER_S, tick=process.poll)
     process.wait()
 
 

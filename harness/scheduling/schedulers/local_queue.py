@@ -18,6 +18,8 @@ from harness.runs.paths import RunPaths
 from harness.scheduling.schedulers.scheduler import Phase
 
 RUNNER_DIED = "the local runner died"
+ENDING = "being cancelled"
+"""Of a task that was cancelled while it ran: the runner still ends what it started."""
 
 
 class QueuedJob(Frozen):

@@ -16,12 +16,17 @@ from harness.compute.serve import ServeRequest
 FAKE = Path(__file__).with_name("fake_server.py")
 
 
-def request(folder: Path, *, preferred: int | None = None, **options: Any) -> ServeRequest:
+def request(
+    folder: Path, *, engine: str = "vllm", preferred: int | None = None, host: str = "127.0.0.1",
+    adapters: dict[str, str] | None = None, **options: Any,
+) -> ServeRequest:  # fmt: skip
     return ServeRequest(
-        engine="vllm",
+        engine=engine,
         model="/models/checkpoint-500",
         served_name="run/checkpoint-500@0123abcd",
         preferred_port=preferred,
+        host=host,
+        lora_adapters=adapters or {},
         ready_timeout_s=20,
         wrap=lambda argv: [sys.executable, str(FAKE), json.dumps(options), *argv],
         log_path=folder / "logs" / "server.log",

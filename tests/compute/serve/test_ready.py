@@ -15,7 +15,9 @@ from typing import Any
 import pytest
 
 from harness.compute.serve import ready, serve
-from harness.compute.serve.ready import NotYet, PortTaken, Probe, wait_until_ready
+from harness.compute.serve.proof import NotYet, Proof
+from harness.compute.serve.ready import PortTaken, Probe, wait_until_ready
+from harness.config.engines import ENGINES
 from harness.errors import ServerError
 
 from .fake_server_request import FAKE, request
@@ -39,6 +41,8 @@ def test_a_server_that_is_never_ready_is_given_up_and_stopped(
     [
         ({"model": "another"}, r"has the models \['another'\], not 'run/checkpoint-500"),
         ({"open": True}, "answers 200 without its key"),
+        ({"root": "/models/checkpoint-1"}, "has loaded '/models/checkpoint-1'"),
+        ({"any_name": True}, "answers 200 to a request for another model"),
         ({"completion": 400}, "a chat completion answers 400"),
         ({"completion": 500}, "a chat completion answers 500"),
         ({"die_on_request": True}, r"ended before it was ready \(exit code 7\)(.|\n)*engine core"),
@@ -98,10 +102,13 @@ class Ours:
 
 
 def probe(address: str = "http://127.0.0.1:9/v1", **changes: Any) -> Probe:
+    proof = Proof(
+        base_url=address, api_key=KEY, kind=ENGINES["vllm"], model="m@abc ü", folder="/m",
+        request_s=5.0,
+    )  # fmt: skip
     given: dict[str, Any] = {
         "process": Ours(os.getpid()), "port": int(address.split(":")[2].split("/")[0]),
-        "base_url": address, "api_key": KEY, "model": "m@abc ü", "checks_key": True,
-        "lists_model": True, "adapters": (), "body": {}, "request_s": 5.0,
+        "proof": proof, "body": {},
     }  # fmt: skip
     return Probe(**given | changes)
 
@@ -131,51 +138,6 @@ def test_health_lies_beside_v1_and_anything_but_200_is_waited_for() -> None:
                 probe(address).healthy()
         probe(address).healthy()
     assert asked == [Asked("/health", None)] * 3
-
-
-@pytest.mark.parametrize(
-    ("body", "told"),
-    [
-        ({"data": [{"id": "m@abc ü"}, {"id": "a"}]}, None),
-        ({"data": [{"id": "m@abc ü"}]}, "the server has the models ['m@abc ü'], not 'a'"),
-        ({"data": []}, "the server has the models [], not 'm@abc ü'"),
-        ({"models": 1}, '/v1/models is not understood: {"models": 1}'),
-        (b"<html>", "/v1/models is not understood: <html>"),
-    ],
-)
-def test_model_and_adapters_must_be_there_by_their_names(body: Any, told: str | None) -> None:
-    with http_server(guarded(200, body)) as (address, _):
-        checked = probe(address, adapters=("a",))
-        if told is None:
-            checked.right_model()
-        else:
-            with pytest.raises(ServerError) as caught:
-                checked.right_model()
-            assert str(caught.value) == told
-
-
-@pytest.mark.parametrize(
-    ("code", "body", "error"),
-    [
-        (400, {"error": "pinned to 'm@abc ü'"}, None),
-        (500, {}, NotYet),
-        (200, {}, ServerError),  # it would load any model
-        (400, {"error": "pinned to 'm'"}, ServerError),
-        (404, {"error": "pinned to 'm@abc ü'"}, ServerError),
-    ],
-)
-def test_a_server_that_lists_nothing_must_refuse_another_model(
-    code: int, body: Any, error: type[Exception] | None
-) -> None:
-    answer = json.dumps(body, ensure_ascii=False).encode()
-    with http_server(lambda _: (code, answer)) as (address, asked):
-        checked = probe(address, lists_model=False)
-        if error is None:
-            checked.right_model()
-        else:
-            with pytest.raises(error):
-                checked.right_model()
-    assert asked[0].body["model"] == "not-m@abc ü"
 
 
 def test_a_completion_is_asked_with_the_runs_own_settings_and_needs_a_choice() -> None:

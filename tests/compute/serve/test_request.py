@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from harness.compute.serve.request import ServeRequest, extra, given
+from harness.config.engines import ENGINES
 from harness.errors import UserError
 
 NASTY = '/scratch/it\'s $HOME "x" ü/checkpoint-5'
@@ -48,11 +49,11 @@ def test_a_request_that_no_engine_can_take_is_a_user_error(change: dict[str, Any
         ),
         (
             {"extra_flags": {"--seed": 1}},
-            "extra_flags: '--seed' is not a flag name (no leading dashes)",
+            "extra_flags: '--seed': a flag is named without its dashes: seed",
         ),
         (
             {"extra_flags": {"seed\n": 1}},
-            "extra_flags: 'seed\\n' is not a flag name (no leading dashes)",
+            "extra_flags: 'seed\\n': a flag's long name is expected, e.g. max-num-seqs",
         ),
         ({"extra_flags": {"API_KEY": "x"}}, "extra_flags: --API_KEY is set by the harness itself"),
         (
@@ -90,7 +91,8 @@ def test_the_key_is_not_shown() -> None:
     [
         ("127.0.0.1", "127.0.0.1"),
         ("0.0.0.0", "127.0.0.1"),
-        ("::", "127.0.0.1"),
+        ("::", "::1"),  # whether it takes IPv4, too, is up to the engine
+        ("0:0:0:0:0:0:0:0", "::1"),
         ("localhost", "127.0.0.1"),
         ("10.0.0.7", "10.0.0.7"),
     ],
@@ -107,11 +109,31 @@ def test_flags_without_a_value_are_left_out_and_zero_is_one() -> None:
 
 def test_the_users_own_flags_keep_their_values_together() -> None:
     flags = {"a_b": "-1 --x", "on": True, "off": False, "none": None, "zero": 0, "half": 0.5}
-    assert extra(flags, negate=True) == [
-        "--a-b=-1 --x",
-        "--on",
-        "--no-off",
-        "--zero=0",
-        "--half=0.5",
+    words = ["--a-b=-1 --x", "--on", "--no-off", "--zero=0", "--half=0.5"]
+    assert extra(flags, ENGINES["vllm"]) == words  # none of them is known
+    assert extra(flags, ENGINES["sglang"]) == [word for word in words if word != "--no-off"]
+
+
+def test_a_false_switch_is_said_as_its_engine_says_it() -> None:
+    """By the flags that are recorded: `--no-…` where there is one, else left out, for it is off."""
+    asked = {"enforce_eager": False, "headless": False, "enable-prefix-caching": True}
+    assert extra(asked, ENGINES["vllm"]) == ["--no-enforce-eager", "--enable-prefix-caching"]
+    asked = {"skip_server_warmup": False, "dllm-fdfo": False}
+    assert extra(asked, ENGINES["sglang"]) == ["--no-dllm-fdfo"]
+    assert extra({"enable_cors": False}, ENGINES["transformers"]) == ["--no-enable-cors"]
+
+
+def test_several_values_are_words_and_keys_of_a_configuration_stay_as_they_are() -> None:
+    asked = {"cudagraph_capture_sizes": "1 2 4", "ignore-patterns": "a/*", "max-num-seqs": 4}
+    words = [
+        "--cudagraph-capture-sizes",
+        "1",
+        "2",
+        "4",
+        "--ignore-patterns=a/*",
+        "--max-num-seqs=4",
     ]
-    assert extra(flags, negate=False) == ["--a-b=-1 --x", "--on", "--zero=0", "--half=0.5"]
+    assert extra(asked, ENGINES["vllm"]) == words
+    asked = {"compilation_config.pass_config.fuse_norm": True, "compilation-config.mode": 3}
+    words = ["--compilation-config.pass_config.fuse_norm=true", "--compilation-config.mode=3"]
+    assert extra(asked, ENGINES["vllm"]) == words

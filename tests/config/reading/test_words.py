@@ -179,8 +179,8 @@ def test_each_wrong_field_is_told_once_and_all_at_once(tmp_path: Path) -> None:
         "spec.yaml:4: train.max_steps: a whole number is expected (got true)",
         "spec.yaml:5: train.seed: a number of at least 0 is expected (got -1)",
         "spec.yaml:10: evaluation.checkpoints.0: a whole number is expected (got 'x')",
-        "spec.yaml:9: evaluation.server.flags.a: text, a number or true or false is expected "
-        "(got null)",
+        "spec.yaml:9: evaluation.server.flags.a: a text, a number, true or false is expected; JSON is "
+        "given as text in quotes, several values as a text with blanks between them (got null)",
     ]
 
 

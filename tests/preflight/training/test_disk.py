@@ -10,7 +10,7 @@ import pytest
 
 from harness.preflight.training import disk
 from harness.preflight.training.disk import check_disk, checkpoint_bytes, kept_checkpoints
-from harness.runs.shape import ModelShape
+from harness.runs.models.shape import ModelShape
 from tests.preflight.training.test_memory import QWEN3, train
 
 

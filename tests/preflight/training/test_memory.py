@@ -10,7 +10,7 @@ import yaml
 
 from harness.config.training.train import TrainSpec
 from harness.preflight.training.memory import Memory, check_memory, estimate, nearest_fit
-from harness.runs.shape import ModelShape
+from harness.runs.models.shape import ModelShape
 
 
 def train(**fields: Any) -> TrainSpec:

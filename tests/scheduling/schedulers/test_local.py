@@ -105,6 +105,46 @@ def test_cancelling_ends_a_running_script_and_all_it_started(run: RunPaths) -> N
     assert not lives(int((run.root / "pid").read_text()))
 
 
+@pytest.mark.long
+def test_a_cancelled_task_runs_until_nothing_of_it_lives(run: RunPaths) -> None:
+    """A script that takes its time after TERM, and a daemon of it that no parent leads to."""
+    daemon = (
+        "import os, signal, sys, time\n"
+        "if os.fork(): os._exit(0)\n"
+        "os.setsid()\n"
+        "if os.fork(): os._exit(0)\n"
+        "signal.signal(signal.SIGTERM, lambda *_: (time.sleep(1), os._exit(0)))\n"
+        "open(sys.argv[1], 'w').write(str(os.getpid()))\n"
+        "while True: time.sleep(300)\n"
+    )
+    (run.root / "daemon.py").write_text(daemon)
+    pid = run.root / "pid"
+    job = queue(run, "long", f'"{sys.executable}" "{run.root}/daemon.py" "{pid}"; sleep 300')
+    scheduler = LocalScheduler(run)
+    scheduler.start(run, Site())
+    eventually(lambda: pid.exists() and pid.read_text() != "")
+    daemon_pid = int(pid.read_text())
+    scheduler.cancel([job])
+    state = scheduler.states([job])[job]
+    assert (state.phase, state.detail, state.ended) == ("running", "being cancelled", False)
+    seen = []
+    while not (state := scheduler.states([job])[job]).ended:
+        seen.append(lives(daemon_pid))
+        time.sleep(0.05)
+    assert state.phase == "cancelled" and any(seen) and not lives(daemon_pid)
+
+
+@pytest.mark.long
+def test_what_a_script_leaves_behind_ends_with_it(run: RunPaths) -> None:
+    pid = run.root / "pid"
+    queue(run, "short", f'(setsid sleep 300 & echo $! > "{pid}"); exit 0')
+    queue(run, "next", "true")
+    LocalScheduler(run).start(run, Site())
+    eventually(lambda: phases(run)["next"] == ("completed",))
+    assert phases(run)["short"] == ("completed",)
+    assert not lives(int(pid.read_text()))
+
+
 def test_jobs_of_a_dead_runner_have_failed(run: RunPaths) -> None:
     job = queue(run, "long", "true")
     state = LocalScheduler(run).states([job])[job]

@@ -136,7 +136,10 @@ class BuiltinEvaluator:
                 done += len(part)
                 if len(self.items) > len(part):
                     print(f"{self.benchmark.name}: {done} of {len(self.items)} graded", flush=True)
-        facts = {"versions": self._versions(), "seed_rule": SEED_RULE}
+        facts = {
+            "versions": self._versions(),
+            "seed_rule": SEED_RULE if self.evaluation.reads_seeds else "",
+        }
         return Outcome(sums.metrics(), tallies, warnings=self._warnings(), facts=facts)
 
     def _warnings(self) -> list[str]:

@@ -60,8 +60,8 @@ def test_a_program_that_cannot_be_started_is_no_failure_of_the_server(
     (tmp_path / "plain").write_text("no program")
     log = tmp_path / "program.log"
     with pytest.raises(EvaluationError) as caught:
-        run_program([str(tmp_path / name)], dict(os.environ), log, limit_s=5.0)
-    assert str(caught.value).startswith(f"{tmp_path / name} cannot be started: ")
+        run_program("prog", [str(tmp_path / name)], dict(os.environ), log, limit_s=5.0)
+    assert str(caught.value).startswith("prog cannot be started: ")
     assert why in str(caught.value) and str(caught.value).endswith(f"; log: {log}")
 
 

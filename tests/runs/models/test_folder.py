@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from harness.errors import ResultError
-from harness.runs.models import (
+from harness.runs.models.folder import (
     attention_heads,
     broken_weights,
     cached_snapshot,

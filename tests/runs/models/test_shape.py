@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from harness.errors import ResultError
-from harness.runs.shape import count_parameters, read_shape
+from harness.runs.models.shape import count_parameters, read_shape
 from tests.preflight.support import model, write_weights
 
 CONFIG = {

@@ -1,0 +1,1 @@
+"""What flags each engine has: recorded, one file for each version that we tested."""
