@@ -89,7 +89,7 @@ _OURS = {
 class Environment(Frozen):
     """Where a role's programs live: lines that activate an environment, or a container."""
 
-    activate: tuple[Word, ...] = ()
+    activate: tuple[Line, ...] = ()
     """Shell lines run before the program, e.g. `source /envs/vllm/bin/activate`."""
     container: Word | None = None
     """Image of a container; then the program runs inside it."""

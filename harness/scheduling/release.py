@@ -11,6 +11,7 @@ from harness.plan.plan import PlannedJob, eval_job_name
 from harness.runs.metrics import record_absent
 from harness.runs.paths import RunPaths, checkpoint_name
 from harness.scheduling.interrupted import take_up
+from harness.scheduling.schedulers.local_queue import ENDING
 from harness.scheduling.schedulers.named import scheduler_named
 from harness.scheduling.schedulers.scheduler import Scheduler
 
@@ -57,7 +58,7 @@ def close_run(run: RunPaths) -> str:
 
 
 def cancel_run(run: RunPaths) -> list[str]:
-    """Cancel every job of a run that has not ended; returns their names.
+    """Cancel every job of a run that has not ended and is not being ended; returns their names.
 
     Raises SchedulerError when the scheduler cannot be asked.
     """
@@ -65,7 +66,11 @@ def cancel_run(run: RunPaths) -> list[str]:
     scheduler = scheduler_named(facts.manifest.scheduler, run)
     facts, _ = take_up(facts, scheduler)
     states = scheduler.states(s.id for s in facts.manifest.submissions)
-    living = {key.partition("_")[0] for key, state in states.items() if not state.ended}
+    living = {
+        key.partition("_")[0]
+        for key, state in states.items()
+        if not state.ended and state.detail != ENDING
+    }
     chosen = [s for s in facts.manifest.submissions if s.id in living]
     scheduler.cancel(s.id for s in chosen)
     remove_key(facts)

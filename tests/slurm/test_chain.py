@@ -184,7 +184,8 @@ def test_what_slurm_refuses_leaves_nothing_submitted_and_nothing_written(
     before = slurm.job_states()
     spec = str(cluster.spec(["arithmetic"]))
     wrong = ("--set-site", "jobs.evaluate.partition=nowhere")
-    refused = cluster.harness("check", spec, *wrong, "--set", "train.gpus_per_node=9")
+    too_many = ("--set-site", "jobs.train.cpus_per_gpu=9999")
+    refused = cluster.harness("check", spec, *wrong, *too_many)
     assert refused.returncode == 2
     assert "site: jobs.evaluate: Slurm would refuse" in refused.stdout
     assert "site: jobs.train: Slurm would refuse train" in refused.stdout

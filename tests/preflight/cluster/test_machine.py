@@ -134,7 +134,7 @@ def test_a_key_that_the_site_keeps_from_jobs_is_a_warning_with_the_cure(
 ) -> None:
     monkeypatch.setenv(key, "x")
     monkeypatch.delenv(mode, raising=False)
-    asked, hidden = spec(report_to=[tracker]), site(tmp_path, secrets=("HF_TOKEN",))
+    asked, hidden = spec(report_to=[tracker], use_cpu=False), site(tmp_path, secrets=("HF_TOKEN",))
     (found,) = check_machine(asked, hidden, "slurm")
     assert (found.level, found.place) == ("warning", "train.report_to")
     assert found.message == f"{tracker} is asked for, and the site does not let jobs see ${key}"
