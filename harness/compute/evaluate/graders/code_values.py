@@ -133,7 +133,7 @@ def _array(content: Any) -> Any:
     import numpy as np
 
     dtype, shape, data = content
-    kind = np.dtype(str(dtype))
+    kind: Any = np.dtype(str(dtype))
     if kind.kind not in _NUMBERS:
         raise ValueError("no numbers")
     return (np.frombuffer(data, kind) if data else np.empty(0, kind)).reshape(shape)
