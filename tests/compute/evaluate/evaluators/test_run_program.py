@@ -84,10 +84,10 @@ def test_too_long_it_is_ended_with_what_it_started(tmp_path: Path) -> None:
     )
     began = time.monotonic()
     with pytest.raises(
-        EvaluationError, match=r"was still running after 1 s: waiting; log: .*program.log"
+        EvaluationError, match=r"was still running after 3 s: waiting; log: .*program.log"
     ):
-        run(tmp_path / "program.log", code, limit_s=0.7)
-    assert time.monotonic() - began < 10
+        run(tmp_path / "program.log", code, limit_s=3.0)
+    assert time.monotonic() - began < 15
     assert not psutil.pid_exists(int(note.read_text()))
 
 
