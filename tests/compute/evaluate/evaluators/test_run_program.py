@@ -24,7 +24,7 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def run(log: Path, code: str, **options: Any) -> None:
     options = {"limit_s": 30.0, **options}
-    run_program("prog", [sys.executable, "-c", code], dict(os.environ), log, **options)
+    run_program("prog", [sys.executable, "-u", "-c", code], dict(os.environ), log, **options)
 
 
 def test_its_output_is_in_the_log_without_what_must_not_be_seen(tmp_path: Path) -> None:
