@@ -33,6 +33,7 @@ _MODULES = {
     "code": ("evalplus",),
     "report": ("matplotlib",),
     "demo": ("gguf",),
+    "dedup": ("datasketch",),
 }  # fmt: skip
 """Extra -> what our code imports of it."""
 

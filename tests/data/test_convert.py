@@ -21,7 +21,7 @@ CHAT = [{"role": "user", "content": "Hé?"}, {"role": "assistant", "content": "J
 
 def run(source: Path, target: Path, **options: Any) -> Outcome:
     given = {"skip_bad": False, "force": False} | options
-    return convert(source, target, report=lambda text: None, **given)
+    return convert([source], target, report=lambda text: None, **given)
 
 
 def write(path: Path, *rows: Any) -> Path:
@@ -112,7 +112,7 @@ def test_only_the_first_bad_rows_are_shown_and_all_are_counted(tmp_path: Path) -
         ("none.jsonl", None, "no such file"),
         ("empty.jsonl", b"", "no row in it"),
         ("rows.xml", b"<x/>", "unknown kind of file; known: .jsonl"),
-        ("bytes.jsonl", b"\xff\xfe\x00", r"bytes\.jsonl:1: not UTF-8"),
+        ("bytes.jsonl", b"\xff\xfe\x00", r"bytes\.jsonl: cannot be read: it is not UTF-8"),
         ("not.parquet", b"PAR0", "cannot be read"),
         ("torn.jsonl.gz", gzip.compress(b'{"a": 1}\n' * 500, mtime=0)[:40], "cannot be read"),
     ],

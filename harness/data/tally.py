@@ -1,0 +1,42 @@
+"""What became of the fields of rows. Tested through tests/data/test_shapes.py and tests/data/test_convert.py."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Literal
+
+Fate = Literal["kept", "renamed", "merged", "dropped"]
+FATES: tuple[Fate, ...] = ("kept", "renamed", "merged", "dropped")
+Note = tuple[Fate, str]
+"""What became of a field of one row, in words."""
+
+
+class BadRow(Exception):
+    """Why a row is no chat to train on."""
+
+
+@dataclass
+class Tally:
+    """By fate: in how many rows each thing happened."""
+
+    kept: Counter[str] = field(default_factory=Counter)
+    renamed: Counter[str] = field(default_factory=Counter)
+    merged: Counter[str] = field(default_factory=Counter)
+    dropped: Counter[str] = field(default_factory=Counter)
+
+    def add(self, notes: Iterable[Note]) -> None:
+        """Count what was noted of one row."""
+        for fate, text in sorted(notes):
+            counter: Counter[str] = getattr(self, fate)
+            counter[text] += 1
+
+    def lines(self) -> list[str]:
+        """`kept: messages 12, tools 3`, the most frequent first; nothing of what did not happen."""
+        told = []
+        for fate in FATES:
+            found = getattr(self, fate).most_common()
+            if found:
+                told.append(f"{fate}: " + ", ".join(f"{text} {count:,}" for text, count in found))
+        return told
