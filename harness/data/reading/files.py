@@ -151,12 +151,12 @@ def _first(text: JsonText) -> str:
 
 
 def _is_lines(path: Path) -> bool:
-    """Whether the first line is a value by itself, and not a whole file in one line."""
+    """Whether a line is a value: not where values span lines, nor for a whole file in one line."""
     try:
         with _text(path) as file:
             text = JsonText(file)
             text.value()
-            return text.line_ended()
+            return not text.spans_lines and bool(text.peek())
     except ValueError:
         return True
 

@@ -34,6 +34,8 @@ class JsonText:
 
     def __init__(self, file: IO[str]) -> None:
         self._file, self._text, self._at, self._whole = file, "", 0, False
+        self.spans_lines = False
+        """Whether there are line ends in the value that was read last."""
         self._decode = json.JSONDecoder(object_pairs_hook=unique).raw_decode
 
     def peek(self) -> str:
@@ -71,17 +73,9 @@ class JsonText:
                 raise ValueError("nested too deeply") from None
             if end == len(self._text) and self._more():
                 continue  # a number may go on
+            self.spans_lines = "\n" in self._text[self._at : end]
             self._at = end
             return found
-
-    def line_ended(self) -> bool:
-        """Whether a line end and another value follow."""
-        while True:
-            rest = self._text[self._at :]
-            if rest.strip():
-                return "\n" in rest[: len(rest) - len(rest.lstrip())]
-            if not self._more():
-                return False
 
     def items(self) -> Iterator[Any]:
         """The elements of the array that comes next."""
