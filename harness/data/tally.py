@@ -36,7 +36,8 @@ class Tally:
         """`kept: messages 12, tools 3`, the most frequent first; nothing of what did not happen."""
         told = []
         for fate in FATES:
-            found = getattr(self, fate).most_common()
+            counts: Counter[str] = getattr(self, fate)
+            found = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
             if found:
                 told.append(f"{fate}: " + ", ".join(f"{text} {count:,}" for text, count in found))
         return told

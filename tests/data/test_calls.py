@@ -43,5 +43,5 @@ def test_what_datasets_would_not_read_back_is_told(value: Any, words: str) -> No
 def test_a_cell_as_pandas_writes_it_is_read_and_code_is_not_run() -> None:
     assert parsed("[{'a': None}]") == [{"a": None}]
     for text in ("__import__('os')", "[", "(" * 5000, "a b"):
-        with pytest.raises(ValueError, match="JSON|Expecting|value"):
+        with pytest.raises(ValueError, match=r"Expecting|Extra"):
             parsed(text)

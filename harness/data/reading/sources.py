@@ -254,8 +254,9 @@ def _configs(folder: Path) -> list[dict[str, Any]]:
 
 
 def _settled(sources: list[Source]) -> list[Source]:
-    """One split alone is none; beside others, what has no name belongs to `train`."""
+    """One split alone is none; beside others, what has no name belongs to `train`, which is first."""
     names = {source.split for source in sources}
     if any(source.named for source in sources) or len(names) > 1:
-        return [replace(source, split=source.split or "train") for source in sources]
+        found = [replace(source, split=source.split or "train") for source in sources]
+        return sorted(found, key=lambda source: not str(source.split).startswith("train"))
     return [replace(source, split=None) for source in sources]

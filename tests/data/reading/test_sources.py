@@ -32,7 +32,7 @@ def test_a_folder_as_hf_download_leaves_it(tmp_path: Path) -> None:
              "data/test_sft-00000-of-00001.jsonl")  # fmt: skip
     others = (".gitattributes", ".cache/huggingface/x.jsonl", "README.md", "dataset_infos.json")
     found = find_sources([str(make(tmp_path, *names, *others))])
-    assert [s.split for s in found.sources] == ["test_sft", "train", "train"]
+    assert [s.split for s in found.sources] == ["train", "train", "test_sft"]
     assert found.ignored == ("README.md", "dataset_infos.json")
     assert found.notes == ()
     (tmp_path / names[1]).unlink()
