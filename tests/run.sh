@@ -3,7 +3,7 @@
 #
 #   bash tests/run.sh                    # all but the slow tests
 #   bash tests/run.sh --fast             # no Slurm, no training, no servers: under two minutes
-#   bash tests/run.sh --all              # slow ones too (a real vLLM on CPU: gigabytes)
+#   bash tests/run.sh --all              # slow ones too (a real vLLM on CPU: gigabytes), every Python
 #   bash tests/run.sh tests/config -x    # anything else goes to pytest
 #
 # As root on Debian it installs Slurm, MariaDB and bubblewrap; else tests that need them skip and
@@ -63,4 +63,8 @@ if [[ $# == 0 ]]; then
 fi
 say "pytest"
 .venv/bin/python -m pytest "${workers[@]}" "${arguments[@]}" "$@"
+if [[ ${#arguments[@]} == 0 && $# == 0 ]]; then
+    say "the wheel, on every Python"
+    bash tests/matrix.sh
+fi
 say "done"
