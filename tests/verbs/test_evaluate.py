@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from harness.benchmarks import arithmetic
-from tests.support import ROOT
+from tests.support import harness
 
 pytest.importorskip("aiohttp", reason="needs the extra `eval`")
 pytest.importorskip("math_verify", reason="needs the extra `eval`")
@@ -38,11 +36,7 @@ def server() -> Iterator[ChatServer]:
 
 def evaluate(folder: Path, *argv: str, **env: str) -> subprocess.CompletedProcess[str]:
     site = ["--set-site", f"runs_dir={folder}/runs", "--set-site", f"benchmarks_dir={folder}/b"]
-    return subprocess.run(
-        [sys.executable, "-m", "harness", "eval", *argv, *site],
-        cwd=ROOT, env={**os.environ, **env}, capture_output=True, text=True, timeout=240,
-        check=False,
-    )  # fmt: skip
+    return harness("eval", *argv, *site, **env)
 
 
 @pytest.mark.timeout(280)
