@@ -8,24 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from harness.benchmarks import arithmetic
 from tests.support import harness
 
 pytest.importorskip("aiohttp", reason="needs the extra `eval`")
 pytest.importorskip("math_verify", reason="needs the extra `eval`")
 
-from tests.compute.evaluate.chat_server import ChatServer, chat_server
+from tests.compute.evaluate.chat_server import ChatServer, chat_server, solve
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(280)]
 
 KEY = ChatServer().api_key
-ANSWERS = {p["question"]: str(p["expected_answer"]) for p in arithmetic.problems("test", 200)}
 NAN = b'{"arithmetic": {"pass@1": {"symbolic_correct": NaN, "num_entries": 5}}}'
-
-
-def solve(prompt: str) -> str:
-    found = next(answer for question, answer in ANSWERS.items() if question in prompt)
-    return f"It is \\boxed{{{found}}}, for {len(prompt)} characters."
 
 
 @pytest.fixture(scope="module")
