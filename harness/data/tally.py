@@ -9,6 +9,8 @@ from typing import Literal
 
 Fate = Literal["kept", "renamed", "merged", "dropped"]
 FATES: tuple[Fate, ...] = ("kept", "renamed", "merged", "dropped")
+_KINDS, _SHOWN = 500, 30
+"""How many different things are counted, and told."""
 Note = tuple[Fate, str]
 """What became of a field of one row, in words."""
 
@@ -30,6 +32,8 @@ class Tally:
         """Count what was noted of one row."""
         for fate, text in sorted(notes):
             counter: Counter[str] = getattr(self, fate)
+            if text not in counter and len(counter) >= _KINDS:
+                text = "others"  # rows whose fields all have names of their own
             counter[text] += 1
 
     def lines(self) -> list[str]:
@@ -39,5 +43,7 @@ class Tally:
             counts: Counter[str] = getattr(self, fate)
             found = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
             if found:
-                told.append(f"{fate}: " + ", ".join(f"{text} {count:,}" for text, count in found))
+                shown = ", ".join(f"{text} {count:,}" for text, count in found[:_SHOWN])
+                more = f", and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
+                told.append(f"{fate}: {shown}{more}")
         return told

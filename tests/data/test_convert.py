@@ -232,3 +232,12 @@ def test_a_run_that_breaks_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Mo
     with pytest.raises(KeyboardInterrupt):
         run(source, tmp_path / "out")
     assert [p.name for p in tmp_path.iterdir()] == ["rows.jsonl"]
+
+
+def test_fields_without_end_are_counted_in_bounds(tmp_path: Path) -> None:
+    rows = [{"prompt": "q", "completion": "a", f"field{i}": 1} for i in range(600)]
+    outcome = run(write(tmp_path / "rows.jsonl", *rows), tmp_path / "out")
+    assert len(outcome.tally.dropped) == 501
+    assert outcome.tally.dropped["others"] == 100
+    (line,) = [line for line in outcome.tally.lines() if line.startswith("dropped: others 100, ")]
+    assert line.endswith(", and 471 more")
