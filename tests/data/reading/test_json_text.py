@@ -36,7 +36,7 @@ def test_an_array_is_the_same_wherever_it_is_cut(
         ('[{"a": 1}, {"a"', "Expecting|expected|Unterminated"),
         ('[{"a": 1},', "found the end"),
         ('[{"a": tru}]', "Expecting value"),
-        ("[" * 100_000, "nested too deeply|found the end"),
+        ("[" * 1_000_000, "nested too deeply|found the end|Expecting value"),
     ],
     ids=["comma", "torn", "open", "word", "deep"],
 )
