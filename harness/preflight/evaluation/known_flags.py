@@ -25,7 +25,7 @@ from harness.config.engines import EngineKind
 from harness.config.site import Site
 from harness.errors import CommandError
 from harness.processes.environments import role_wrapper
-from harness.processes.shell import call
+from harness.processes.shell import tethered
 from harness.runs.files import write_text
 
 VERSION_S, ASK_S = 20.0, 90.0
@@ -78,7 +78,7 @@ def _run(argv: list[str], kind: EngineKind, site: Site, limit_s: float) -> str:
     """What a command prints in the role's environment; empty where it fails."""
     env = {**os.environ, "HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
     try:
-        return call(role_wrapper(site, kind.name, [])(argv), timeout=limit_s, env=env)
+        return tethered(role_wrapper(site, kind.name, [])(argv), timeout=limit_s, env=env)
     except (CommandError, OSError):
         return ""
 

@@ -118,7 +118,7 @@ def test_the_python_that_submits_is_asked_without_a_child(monkeypatch: pytest.Mo
     def never(*_: Any, **__: Any) -> str:
         raise AssertionError("no program is to be started")
 
-    monkeypatch.setattr(module, "call", never)
+    monkeypatch.setattr(module, "tethered", never)
     version = metadata.version("transformers")
     found = known_flags(ENGINES["transformers"], Site())
     known = recorded("transformers", version)
