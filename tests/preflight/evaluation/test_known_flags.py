@@ -11,6 +11,7 @@ import pytest
 from harness.config.engine_flags.definitions import recorded
 from harness.config.engines import ENGINES, EngineKind
 from harness.config.site import Site
+from harness.preflight import asking
 from harness.preflight.evaluation import known_flags as module
 from harness.preflight.evaluation.known_flags import kept_file, known_flags
 
@@ -118,7 +119,7 @@ def test_the_python_that_submits_is_asked_without_a_child(monkeypatch: pytest.Mo
     def never(*_: Any, **__: Any) -> str:
         raise AssertionError("no program is to be started")
 
-    monkeypatch.setattr(module, "tethered", never)
+    monkeypatch.setattr(asking, "tethered", never)
     version = metadata.version("transformers")
     found = known_flags(ENGINES["transformers"], Site())
     known = recorded("transformers", version)
