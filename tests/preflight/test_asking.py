@@ -36,7 +36,7 @@ def test_versions_are_of_the_roles_own_python(tmp_path: Path) -> None:
     there = Site.model_validate({"environments": {"train": {"activate": lines}}})
     assert versions(there, "train", ["trl", "no-such-package"]) == {"trl": "99"}
     closed = Site.model_validate({"environments": {"train": {"container": "/a.sif"}}})
-    broken = Site.model_validate({"environments": {"train": {"activate": ["false"]}}})
+    broken = Site.model_validate({"environments": {"train": {"activate": ["exit 1"]}}})
     assert versions(closed, "train", ["pip"]) == versions(broken, "train", ["pip"]) == {}
 
 
