@@ -76,7 +76,8 @@ class TrainSpec(LoraFields):
     warmup_steps: float = Field(default=100, ge=0)
     """Steps; below 1 it is a share of all steps."""
     max_steps: int | None = Field(default=None, ge=1)
-    """Optimizer steps; when set it overrides `num_train_epochs`."""
+    """Optimizer steps; when set it overrides `num_train_epochs`. -1, transformers' own word for unset,
+    is unset."""
     num_train_epochs: float = Field(default=1.0, gt=0, le=1_000_000)
     """Passes over the data when `max_steps` is unset."""
     save_steps: int = Field(default=500, ge=1)
@@ -128,6 +129,8 @@ class TrainSpec(LoraFields):
         """Move SFTConfig's own fields into `sft`; what is no field of it stays an unknown key."""
         if not isinstance(data, dict):
             return data
+        if data.get("max_steps") == -1:
+            data = {**data, "max_steps": None}
         further = {k for k in data if k in SFT_FIELDS and k not in cls.model_fields}
         kept = {k: v for k, v in data.items() if k not in further}
         given = data.get("sft") or {}
