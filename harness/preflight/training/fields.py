@@ -15,7 +15,7 @@ from harness.config.base import Frozen
 from harness.config.site import Site
 from harness.config.training.train import TrainSpec
 from harness.preflight.asking import answer_file, kept_or_asked, said, versions
-from harness.preflight.findings import Finding, error, note
+from harness.preflight.findings import Finding, error, note, warning
 from harness.preflight.training import try_fields
 from harness.preflight.training.recorded_fields import (
     INSTALL,
@@ -45,6 +45,10 @@ class Tried(Frozen):
 def check_fields(train: TrainSpec, site: Site) -> list[Finding]:
     """Findings about fields that would end training."""
     found = [error(_place(train, r.field), r.what, r.cure) for r in refused(train)]
+    if train.sft.get("save_only_model"):
+        text = "no planned checkpoint can be resumed from: after a crash the run cannot go on"
+        cure = "Leave it out; `prune: optimizer` frees what resuming needs once it is not needed"
+        found.append(warning("train.save_only_model", text, cure))
     modules = needed_modules(train)
     if not _worth_asking(train) and not modules:
         return found

@@ -60,6 +60,12 @@ def test_where_the_environment_cannot_be_asked_the_record_decides() -> None:
     ]
 
 
+def test_what_saves_only_the_model_is_warned_of_with_what_saves_disk_safely() -> None:
+    found = check_fields(spec(save_only_model=True), CLOSED)
+    assert [(f.level, f.place) for f in found] == [("warning", "train.save_only_model")]
+    assert "prune: optimizer" in found[0].cure
+
+
 @pytest.mark.long
 @pytest.mark.parametrize(
     ("line", "says"),
