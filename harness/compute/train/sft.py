@@ -28,6 +28,7 @@ import transformers
 from transformers import AutoTokenizer
 from trl.chat_template_utils import has_generation_markers
 
+from harness.chats.digest import rows_digest
 from harness.compute.train.arguments import (
     ScriptArguments,
     TrainingConfig,
@@ -49,9 +50,12 @@ from harness.runs.configuration import record
 from harness.runs.lease import Lease, Writer, this_writer
 from harness.runs.paths import RunPaths, checkpoint_name, checkpoint_step
 from harness.runs.resume import (
+    ROWS,
     check_resumable,
     is_finished,
     newest_complete,
+    newest_model_only,
+    only_models,
     set_aside_incomplete,
 )
 from harness.runs.train_state import write_failed, write_finished, write_stopped
@@ -90,9 +94,15 @@ def _train(
     kernels = attention(script, config)
     attempt = os.environ.get(ATTEMPT_VARIABLE, "")
     lease = take_folder(script, config, attempt, held)
+    rows = rows_digest(Path(script.dataset_name), script.dataset_split)
     checkpoint = newest_complete(output)
+    if (bare := newest_model_only(output)) is not None:
+        if is_finished(bare, config.max_steps, config.num_train_epochs):
+            checkpoint = bare
+        elif checkpoint is None:
+            raise UserError(only_models(bare))
     if checkpoint is not None:
-        check_resumable(checkpoint, batch_facts(config), script.use_peft)
+        check_resumable(checkpoint, batch_facts(config), script.use_peft, rows)
         if is_finished(checkpoint, config.max_steps, config.num_train_epochs):
             say(f"{checkpoint.name} is the last one: nothing is left to train")
             if lease is not None:
@@ -106,6 +116,7 @@ def _train(
 
     # The arguments as given: below, and in the Trainer, some are filled in.
     facts = record(script, config, template=template_text(script, config))
+    facts[ROWS] = rows
     facts["run"] = Path(script.run_dir).name if script.run_dir else None  # whose it is to prune
     raw = open_rows(script.dataset_name, script.dataset_split)
     tokenised = tokenised_rows(script, config, request, argv)

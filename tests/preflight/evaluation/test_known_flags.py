@@ -10,6 +10,7 @@ import pytest
 from harness.config.engine_flags.definitions import recorded
 from harness.config.engines import ENGINES, EngineKind
 from harness.config.site import Site
+from harness.preflight import asking
 from harness.preflight.evaluation import known_flags as module
 from harness.preflight.evaluation.known_flags import kept_file, known_flags
 
@@ -119,7 +120,7 @@ def test_the_python_that_submits_is_asked_without_a_child(
     def never(*_: Any, **__: Any) -> str:
         raise AssertionError("no program is to be started")
 
-    monkeypatch.setattr(module, "call", never)
+    monkeypatch.setattr(asking, "tethered", never)
     known = recorded("transformers")
     assert known is not None
     installed = tmp_path / f"transformers-{known.version}.dist-info" / "METADATA"
