@@ -27,6 +27,7 @@ from harness.preflight.rows.template import check_template
 from harness.preflight.rows.tokens import check_tokens
 from harness.preflight.stages import Stages
 from harness.preflight.training.disk import check_disk
+from harness.preflight.training.flash import check_flash
 from harness.preflight.training.memory import check_memory
 from harness.preflight.training.model import check_model
 from harness.preflight.training.output_dir import check_output
@@ -136,7 +137,7 @@ def check(
             findings += check_judge(spec, site, rows)
             findings += check_serving(spec.evaluation, site, scheduler, folder)
         findings += check_offline(spec.train, spec.evaluation, site, folder)
-        findings += check_software(spec.train, site)
+        findings += check_software(spec.train, site) + check_flash(spec.train, site)
         findings += check_machine(spec, site, scheduler)
     return Checked(tuple(findings), rows, spec)
 

@@ -36,8 +36,8 @@ class ScriptArguments:
     attn_implementation: str | None = field(
         default=None,
         metadata={
-            "help": "Unset: flash_attention_2 when packing on CUDA, sdpa when packing elsewhere, "
-            "else the model's own default."
+            "help": "Unset: the fastest FlashAttention that is installed when packing on CUDA, sdpa "
+            "when packing elsewhere, else the model's own default."
         },
     )
     run_dir: str | None = field(

@@ -58,8 +58,8 @@ class TrainSpec(LoraFields):
     model_dtype: Literal["float32", "bfloat16", "float16", "auto"] = "float32"
     """Precision of the weights that are trained and saved."""
     attn_implementation: Word | None = None
-    """`sdpa`, `eager`, `flash_attention_2`, …; unset: `flash_attention_2` for packed rows on CUDA,
-    `sdpa` for packed rows elsewhere, else the model's own default."""
+    """`sdpa`, `eager`, `flash_attention_2`, …; unset: for packed rows on CUDA the fastest FlashAttention
+    that is installed, for packed rows elsewhere `sdpa`, else the model's own default."""
     gradient_checkpointing: bool = True
     """Recompute activations in the backward pass: less memory, about 20 % slower."""
     learning_rate: float = Field(default=LEARNING_RATE, gt=0)
