@@ -25,6 +25,7 @@ from harness.preflight.rows.contents import RowCheck, check_rows
 from harness.preflight.rows.dataset import check_dataset
 from harness.preflight.rows.template import check_template
 from harness.preflight.rows.tokens import check_tokens
+from harness.preflight.rows.validation import check_validation
 from harness.preflight.stages import Stages
 from harness.preflight.training.disk import check_disk
 from harness.preflight.training.flash import check_flash
@@ -119,6 +120,9 @@ def check(
             progress.stage("template and a sample of rows, by the tokenizer")
             sample, found = check_tokens(train, str(folder or train.model_name), dataset, data)
             findings += found
+        model = str(folder or train.model_name) if can_tokenise else None
+        held_out, found = check_validation(train, model, findings)
+        findings += found
         rows = dataset.rows if dataset else None
         train, found = fix_steps(train, rows, sample)
         spec = spec.model_copy(update={"train": train})
@@ -128,7 +132,7 @@ def check(
         options = site.options("train")
         findings += check_memory(train, shape, options.gpu_memory_gb, longest)
         findings += check_parallelism(spec, site, folder)
-        findings += _check_plan(spec, site, rows, shape)
+        findings += _check_plan(spec, site, rows, shape, held_out)
         if spec.evaluation:
             findings += check_evaluation(spec.evaluation, site) + check_best_metric(spec)
             progress.stage("lm-eval's tasks")
@@ -150,7 +154,7 @@ def unchecked(spec: Spec) -> Checked:
 
 
 def _check_plan(
-    spec: Spec, site: Site, rows: int | None, shape: ModelShape | None
+    spec: Spec, site: Site, rows: int | None, shape: ModelShape | None, held_out: int | None
 ) -> list[Finding]:
     """What depends on the number of steps: output folder, disk, time."""
     train = spec.train
@@ -162,7 +166,7 @@ def _check_plan(
     found = check_output(train, total) + check_disk(
         train, shape, planned_steps(train, total), output
     )
-    return found + check_time(spec, site, total)
+    return found + check_time(spec, site, total, held_out)
 
 
 def _shape(folder: Path | None) -> tuple[ModelShape | None, list[Finding]]:

@@ -27,6 +27,9 @@ class ScriptArguments:
     dataset_split: str = field(
         default="train", metadata={"help": "Split, where the folder holds a DatasetDict."}
     )
+    eval_split: str | None = field(
+        default=None, metadata={"help": "Split of the same DatasetDict whose loss is measured."}
+    )
     max_samples: int = field(
         default=1_000_000, metadata={"help": "Rows at most, chosen by a seeded shuffle."}
     )

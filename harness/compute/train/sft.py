@@ -37,9 +37,8 @@ from harness.compute.train.arguments import (
 from harness.compute.train.attention import attention
 from harness.compute.train.launch import ATTEMPT_VARIABLE
 from harness.compute.train.parallel import prepare_sharding, prove_parallelism
-from harness.compute.train.rows.dataset import open_rows
+from harness.compute.train.rows.all_rows import all_rows
 from harness.compute.train.rows.tokenise import load_tokenizer
-from harness.compute.train.rows.tokenised import tokenised_rows
 from harness.compute.train.run_log import RunLog
 from harness.compute.train.stop import StopDiverged, StopRequest, StopTogether, any_rank
 from harness.compute.train.trackers import prepare_trackers
@@ -109,14 +108,13 @@ def _train(
     # The arguments as given: below, and in the Trainer, some are filled in.
     facts = record(script, config, template=template_text(script, config))
     facts["run"] = Path(script.run_dir).name if script.run_dir else None  # whose it is to prune
-    raw = open_rows(script.dataset_name, script.dataset_split)
-    tokenised = tokenised_rows(script, config, request, argv)
-    if tokenised is None:
+    rows = all_rows(script, config, request, argv)
+    if rows is None:
         if config.process_index == 0:
             write_stopped(state_file, checkpoint, attempt)
         say("told to stop before the first step")
         return
-    say(f"training on {len(tokenised):,} sequences; {config.world_size} processes on "
+    say(f"training on {len(rows.tokenised):,} sequences; {config.world_size} processes on "
         f"{config.device.type}{', bfloat16 mixed precision' if config.bf16 else ''}, {parallelism}"
         f"{', attention: ' + kernels if kernels else ''}")  # fmt: skip
     config.model_init_kwargs = {
@@ -128,8 +126,10 @@ def _train(
     trainer = CheckpointingTrainer(
         model=script.model_name,
         args=config,
-        train_dataset=raw,
-        tokenised=tokenised,
+        train_dataset=rows.raw,
+        tokenised=rows.tokenised,
+        eval_dataset=rows.raw_validation,
+        validation=rows.validation,
         processing_class=processing_class(script, config),
         callbacks=[stop, log, StopDiverged()],
         peft_config=adapter(script),
