@@ -18,11 +18,9 @@ CHAT = [{"role": "user", "content": "Hé?"}, {"role": "assistant", "content": "J
 
 
 @pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("HARNESS_SITE", raising=False)
-    (tmp_path / "site.yaml").write_text(yaml.safe_dump({"benchmarks_dir": "it's b"}))
-    return tmp_path
+def here(here: Path) -> Path:
+    (here / "site.yaml").write_text(yaml.safe_dump({"benchmarks_dir": "it's b"}))
+    return here
 
 
 def test_the_list_tells_what_is_prepared_and_writes_nothing(

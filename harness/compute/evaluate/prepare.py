@@ -113,9 +113,12 @@ def _downloaded(folder: str, said: io.StringIO) -> bool:
         import nltk
     except ImportError:
         raise UserError("ifeval needs NLTK: pip install 'posttrain-harness[eval]'") from None
+    # Without internet it prints why, to the stderr that was there when it was imported unless it is
+    # given another, and answers False.
     with redirect_stdout(said), redirect_stderr(said):
-        # Without internet it prints why, and answers False.
-        return bool(nltk.download("punkt_tab", download_dir=folder, quiet=True))
+        return bool(
+            nltk.download("punkt_tab", download_dir=folder, quiet=True, print_error_to=said)
+        )
 
 
 def _punkt_from_wheel(scratch: Path, said: str) -> Path:
