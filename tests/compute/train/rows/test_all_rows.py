@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import signal
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +12,7 @@ pytest.importorskip("trl", reason="TRL is not installed")
 
 import torch
 from datasets import Dataset, DatasetDict, load_from_disk
+from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
 from harness.results.training_curve import read_log, validation_losses
@@ -17,7 +20,15 @@ from harness.runs.checkpoints import complete_checkpoints
 from harness.runs.paths import RunPaths
 from harness.runs.progress import read_progress
 from harness.runs.tokenised import tokenised_cache
-from tests.compute.train.job_run import make_run, train
+from tests.compute.train.job_run import (
+    finish,
+    make_run,
+    signal_everyone,
+    start,
+    state,
+    train,
+    wait_for,
+)
 from tests.tiny_model import make_tiny_dataset, make_tiny_model
 
 pytestmark = pytest.mark.long
@@ -69,3 +80,32 @@ def test_it_is_the_loss_of_the_checkpoint_on_rows_masked_as_those_of_training(
         ).item()
         count += int(kept.sum())
     assert validation_losses(read_log(paths.train_log))[5] == pytest.approx(total / count, rel=1e-3)
+
+
+def test_told_to_stop_between_two_of_them_it_goes_on_exactly_with_packed_rows_too(
+    finished: tuple[RunPaths, str], tmp_path: Path
+) -> None:
+    inputs = finished[0].root.parents[2]
+    fields = {"eval_split": "test", "max_steps": 24, "save_steps": 8, "cpu_processes": 1,
+              "bf16": False, "packing": True}  # fmt: skip
+    whole, stopped = (make_run(tmp_path / name, inputs, **fields) for name in ("a", "b"))
+    code, output = train(whole)
+    assert code == 0, output
+    job = start(stopped)
+    wait_for(
+        lambda: len(read_log(stopped.train_log)) >= 10 if stopped.train_log.is_file() else False,
+        job,
+    )
+    signal_everyone(job, signal.SIGUSR2)
+    code, output = finish(job)
+    assert code == 0, output
+    assert state(stopped)["state"] == "preempted"
+    assert 9 <= state(stopped)["step"] < 24
+    code, output = train(stopped)
+    assert code == 0, output
+    losses = [validation_losses(read_log(run.train_log)) for run in (whole, stopped)]
+    assert losses[0] == losses[1]
+    assert list(losses[0]) == [8, 16, 24]
+    a, b = (load_file(run.checkpoints / "checkpoint-24" / "model.safetensors")
+            for run in (whole, stopped))  # fmt: skip
+    assert all(torch.equal(a[name], b[name]) for name in a)
