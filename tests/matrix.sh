@@ -13,7 +13,7 @@ set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 read -ra known <<<"$(sed -n 's/.*Python :: \(3\.[0-9]*\)".*/\1/p' pyproject.toml | tr '\n' ' ')"
-read -ra extras <<<"$(sed -n '/optional-dependencies/,/^\[project.scripts/s/^\([a-z]*\) = \[.*/\1/p' pyproject.toml | tr '\n' ' ')"
+read -ra extras <<<"$(sed -n '/optional-dependencies/,/^\[project.scripts/s/^\([a-z0-9]*\) = \[.*/\1/p' pyproject.toml | tr '\n' ' ')"
 installed=train,eval,code,serve,report,tensorboard,demo,dedup,dev
 [[ $# == 0 ]] && set -- "${known[@]}"
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from harness.chats.rows import plain_rows
 from harness.errors import ResultError, UserError, nearest
 from harness.runs.files import read_json
 
@@ -20,6 +21,10 @@ CURE = (
     "Save it where all nodes see it: "
     "python -c \"import datasets; datasets.load_dataset('ID').save_to_disk('FOLDER')\""
 )
+
+
+BESIDE = ("tools", "chat_template_kwargs")
+"""Columns that TRL reads beside the messages."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +57,7 @@ class SavedDataset:
         return self.take(chosen, columns)
 
     def take(self, numbers: list[int], columns: tuple[str, ...]) -> dict[int, dict[str, Any]]:
-        """Rows by number, in the order asked for."""
+        """Rows by number, in the order asked for, as `plain_rows` makes them."""
         wanted, position, first = sorted(numbers), 0, 0
         found: dict[int, dict[str, Any]] = {}
         for batch in self.batches(columns):
@@ -61,7 +66,7 @@ class SavedDataset:
                 here.append(wanted[position])
                 position += 1
             if here:
-                rows = batch.take([number - first for number in here]).to_pylist()
+                rows = plain_rows(batch.take([number - first for number in here]))
                 found.update(zip(here, rows, strict=True))
             first += batch.num_rows
         return {number: found[number] for number in numbers}
@@ -104,8 +109,33 @@ def _names(file: Path, field: str) -> tuple[str, ...]:
     return tuple(map(str, names))
 
 
-def conversation_columns(columns: tuple[str, ...]) -> tuple[str, ...]:
-    """The columns that TRL reads: `prompt` and `completion`, else `messages`; empty without."""
-    if "prompt" in columns:  # TRL looks for it first
-        return ("prompt", "completion") if "completion" in columns else ()
-    return ("messages",) if "messages" in columns else ()
+@dataclass(frozen=True)
+class Columns:
+    """What becomes of a dataset's columns."""
+
+    trained: tuple[str, ...]
+    """`messages`, or `prompt` and `completion`; empty where there is neither."""
+    beside: tuple[str, ...]
+    """Those that go into the rendering of a row: tools, the template's arguments."""
+    dropped: tuple[str, ...]
+    """All others: TRL would take some of them before `messages`, so none of them reaches it."""
+
+    @property
+    def read(self) -> tuple[str, ...]:
+        return (*self.trained, *self.beside)
+
+
+def choose_columns(columns: tuple[str, ...]) -> Columns:
+    """`messages` where there are any, else `prompt` with `completion`; everything else is dropped.
+
+    TRL 1.16 itself takes the first of input_ids, prompt and completion, conversations, messages.
+    """
+    pair = ("prompt", "completion")
+    trained: tuple[str, ...] = ()
+    if "messages" in columns:
+        trained = ("messages",)
+    elif set(pair) <= set(columns):
+        trained = pair
+    beside = tuple(c for c in BESIDE if c in columns) if trained else ()
+    dropped = tuple(c for c in columns if c not in (*trained, *beside))
+    return Columns(trained, beside, dropped)

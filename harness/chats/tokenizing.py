@@ -10,12 +10,20 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Iterator, Sequence
 from contextlib import redirect_stdout
 from itertools import groupby
 from typing import Any
 
 from harness.chats.end_token import template_end_token
+from harness.chats.render import Cut, Renderer, Tokens
+from harness.chats.rows import RowProblem, why
+from harness.chats.tokenizer import TokenizerSource, UnknownEos, load_tokenizer
 from harness.config.base import Frozen
+
+_BATCH = 100
+"""Rows at a time: time is looked at between them."""
+_LEAST_CHARACTERS, _CHARACTERS_A_TOKEN = 100_000, 16
 
 PROBE: list[dict[str, Any]] = [
     {"role": "system", "content": "Be brief."},
@@ -26,17 +34,13 @@ PROBE: list[dict[str, Any]] = [
 ]
 
 
-class Request(Frozen):
-    """What to tokenise, and as TRL will do it."""
+class Request(TokenizerSource):
+    """What to tokenise, and as training will do it."""
 
-    model: str
-    """A folder with a tokenizer, or an id on the Hub."""
-    template: str | None = None
-    """Text of the chat template; None: the tokenizer's own."""
-    eos_token: str | None = None
-    trust_remote_code: bool = False
     masked: bool = True
     """Only the assistant's tokens are trained (`assistant_only_loss`)."""
+    completion_only: bool = True
+    """Of a row with `prompt` and `completion` only the latter is trained."""
     max_length: int | None = None
     keep_end: bool = False
     """Rows are cut at their start instead of their end."""
@@ -98,33 +102,40 @@ class Answer(Frozen):
 
 def answer(request: Request) -> Answer:
     """Load the tokenizer and do what is asked. Raises what transformers raises."""
-    from transformers import AutoTokenizer
-
-    tokenizer = AutoTokenizer.from_pretrained(
-        request.model, trust_remote_code=request.trust_remote_code
-    )
-    if request.eos_token is not None:
-        if request.eos_token not in tokenizer.get_vocab():
-            return Answer(eos_unknown=True)
-        tokenizer.eos_token = request.eos_token
-    if request.template is not None:
-        tokenizer.chat_template = request.template
+    try:
+        tokenizer = load_tokenizer(request)
+    except UnknownEos:
+        return Answer(eos_unknown=True)
     facts: dict[str, Any] = {"has_template": bool(tokenizer.chat_template)}
     if tokenizer.eos_token_id is not None:
         facts["eos"] = Token(id=tokenizer.eos_token_id, text=str(tokenizer.eos_token))
     if tokenizer.chat_template:
         facts |= _probe(tokenizer, request)
+    renderer = Renderer(
+        tokenizer, masked=request.masked, completion_only=request.completion_only,
+        cut=Cut(_characters(request.max_length), request.keep_end),
+    )  # fmt: skip
     ended = time.monotonic() + request.seconds
     rows: list[RowTokens] = []
     shown: list[tuple[tuple[str, bool], ...]] = []
-    for row in request.rows:
+    for batch in batched(request.rows, _BATCH):
         if time.monotonic() > ended:
             break
-        tokens, spans = _row(tokenizer, row, request, len(shown) < request.show)
-        rows.append(tokens)
-        if spans is not None:
-            shown.append(spans)
+        for done in renderer.rows(batch):
+            rows.append(_row(done, request))
+            if isinstance(done, Tokens) and len(shown) < request.show:
+                shown.append(_shown(tokenizer, done, request))
     return Answer(**facts, rows=tuple(rows), shown=tuple(shown))
+
+
+def batched(rows: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
+    """The rows in order, `size` at a time."""
+    return (rows[start : start + size] for start in range(0, len(rows), size))
+
+
+def _characters(max_length: int | None) -> int:
+    """Where texts are cut: far beyond `max_length` tokens, whatever they hold."""
+    return max(_LEAST_CHARACTERS, _CHARACTERS_A_TOKEN * (max_length or 0))
 
 
 def _probe(tokenizer: Any, request: Request) -> dict[str, Any]:
@@ -138,21 +149,30 @@ def _probe(tokenizer: Any, request: Request) -> dict[str, Any]:
         prompt = tokenizer.apply_chat_template(
             PROBE[:-1], tokenize=False, add_generation_prompt=True
         )
-        ids, mask = _render(tokenizer, PROBE, None, masked=True)
+        whole = _marked(tokenizer, PROBE)
     except Exception as problem:  # a template may raise anything
         return facts | {"probe_problem": f"{type(problem).__name__}: {problem}"}
     lasts = []
-    for trained, group in groupby(zip(ids, mask, strict=True), key=lambda pair: pair[1]):
+    pairs = zip(whole.ids, whole.mask, strict=True)
+    for trained, group in groupby(pairs, key=lambda pair: pair[1]):
         span = [token for token, _ in group if tokenizer.decode([token]).strip()]
         if trained and span:
             lasts.append(span[-1])
     return facts | {
-        "probe_trained": sum(mask),
+        "probe_trained": sum(whole.mask),
         "probe_last": tuple(tokenizer.decode([token]) for token in lasts),
         "ends_trained": bool(lasts) and end is not None and set(lasts) == {end},
         "prompt_is_prefix": full.startswith(str(prompt)),
         "roles": {role: _role(tokenizer, role) for role in request.roles},
     }
+
+
+def _marked(tokenizer: Any, turns: list[dict[str, Any]]) -> Tokens:
+    """The tokens of a conversation; none where the template marks no answer."""
+    try:
+        return Renderer(tokenizer, masked=True).row({"messages": turns})
+    except RowProblem:
+        return Tokens([], [])
 
 
 def _role(tokenizer: Any, role: str) -> str:
@@ -165,61 +185,27 @@ def _role(tokenizer: Any, role: str) -> str:
     return "rendered" if word in str(text) else "dropped"
 
 
-def _row(
-    tokenizer: Any, row: dict[str, Any], request: Request, show: bool
-) -> tuple[RowTokens, tuple[tuple[str, bool], ...] | None]:
-    try:
-        ids, mask = _tokens(tokenizer, row, request.masked)
-    except Exception as problem:
-        return RowTokens(problem=f"{type(problem).__name__}: {problem}"), None
-    kept = slice(None)
-    if request.max_length is not None:
-        kept = slice(-request.max_length, None) if request.keep_end else slice(request.max_length)
-    tokens = RowTokens(length=len(ids), trained=sum(mask[kept]))
-    if not show:
-        return tokens, None
-    pairs = zip(ids[kept], mask[kept], strict=True)
-    return tokens, tuple(
+def _row(done: Tokens | Exception, request: Request) -> RowTokens:
+    if isinstance(done, Exception):
+        return RowTokens(problem=why(done))
+    trained = sum(done.mask[_kept(request)])
+    return RowTokens(length=len(done.ids) + done.beyond, trained=trained)
+
+
+def _kept(request: Request) -> slice:
+    """What of a row is trained at most."""
+    if request.max_length is None:
+        return slice(None)
+    return slice(-request.max_length, None) if request.keep_end else slice(request.max_length)
+
+
+def _shown(tokenizer: Any, done: Tokens, request: Request) -> tuple[tuple[str, bool], ...]:
+    kept = _kept(request)
+    pairs = zip(done.ids[kept], done.mask[kept], strict=True)
+    return tuple(
         (tokenizer.decode([token for token, _ in group]), bool(trained))
         for trained, group in groupby(pairs, key=lambda pair: pair[1])
     )
-
-
-def _tokens(tokenizer: Any, row: dict[str, Any], masked: bool) -> tuple[list[int], list[int]]:
-    """Token ids, and which count in the loss, as SFTTrainer makes them (TRL 1.16, tokenize_fn)."""
-    tools = row.get("tools")
-    if "messages" in row:
-        return _render(tokenizer, row["messages"], tools, masked)
-    prompt, completion = row["prompt"], row["completion"]
-    if isinstance(prompt, str):
-        text = prompt + completion
-        text = text if text.endswith(tokenizer.eos_token or "") else text + tokenizer.eos_token
-        before, ids = tokenizer(text=prompt)["input_ids"], tokenizer(text=text)["input_ids"]
-        mask = [1] * len(ids)
-    else:
-        before = tokenizer.apply_chat_template(
-            prompt, tools=_parsed(tools), tokenize=True, return_dict=True,
-            add_generation_prompt=True,
-        )["input_ids"]  # fmt: skip
-        ids, mask = _render(tokenizer, prompt + completion, tools, masked)
-    pairs = zip(before, ids, strict=False)
-    start = next((i for i, (a, b) in enumerate(pairs) if a != b), min(len(before), len(ids)))
-    return ids, [0] * start + mask[start:]
-
-
-def _render(tokenizer: Any, messages: Any, tools: Any, masked: bool) -> tuple[list[int], list[int]]:
-    done = tokenizer.apply_chat_template(
-        messages, tools=_parsed(tools), tokenize=True, return_dict=True,
-        return_assistant_tokens_mask=masked,
-    )  # fmt: skip
-    ids = list(done["input_ids"])
-    return ids, list(done["assistant_masks"]) if masked else [1] * len(ids)
-
-
-def _parsed(tools: Any) -> Any:
-    import json
-
-    return json.loads(tools) if isinstance(tools, str) else tools or None
 
 
 def main() -> None:

@@ -25,10 +25,12 @@ from harness.preflight.rows.contents import RowCheck, check_rows
 from harness.preflight.rows.dataset import check_dataset
 from harness.preflight.rows.template import check_template
 from harness.preflight.rows.tokens import check_tokens
+from harness.preflight.rows.validation import check_validation
 from harness.preflight.stages import Stages
 from harness.preflight.training.adapter import check_adapter
 from harness.preflight.training.disk import check_disk
 from harness.preflight.training.fields import check_fields
+from harness.preflight.training.flash import check_flash
 from harness.preflight.training.memory import check_memory
 from harness.preflight.training.model import check_model
 from harness.preflight.training.output_dir import check_output
@@ -121,6 +123,9 @@ def check(
             progress.stage("template and a sample of rows, by the tokenizer")
             sample, found = check_tokens(train, str(folder or train.model_name), dataset, data)
             findings += found
+        model = str(folder or train.model_name) if can_tokenise else None
+        held_out, found = check_validation(train, model, findings)
+        findings += found
         rows = dataset.rows if dataset else None
         train, found = fix_steps(train, rows, sample)
         spec = spec.model_copy(update={"train": train})
@@ -130,7 +135,7 @@ def check(
         options = site.options("train")
         findings += check_memory(train, shape, options.gpu_memory_gb, longest)
         findings += check_parallelism(spec, site, folder)
-        findings += _check_plan(spec, site, rows, shape)
+        findings += _check_plan(spec, site, rows, shape, held_out)
         if spec.evaluation:
             findings += check_evaluation(spec.evaluation, site) + check_best_metric(spec)
             progress.stage("lm-eval's tasks")
@@ -142,7 +147,7 @@ def check(
         findings += check_fields(train, site)
         findings += check_adapter(train, folder) + check_padding(train, folder)
         findings += check_offline(spec.train, spec.evaluation, site, folder)
-        findings += check_software(spec.train, site)
+        findings += check_software(spec.train, site) + check_flash(spec.train, site)
         findings += check_machine(spec, site, scheduler)
     return Checked(tuple(findings), rows, spec)
 
@@ -155,7 +160,7 @@ def unchecked(spec: Spec) -> Checked:
 
 
 def _check_plan(
-    spec: Spec, site: Site, rows: int | None, shape: ModelShape | None
+    spec: Spec, site: Site, rows: int | None, shape: ModelShape | None, held_out: int | None
 ) -> list[Finding]:
     """What depends on the number of steps: output folder, disk, time."""
     train = spec.train
@@ -167,7 +172,7 @@ def _check_plan(
     found = check_output(train, total) + check_disk(
         train, shape, planned_steps(train, total), output
     )
-    return found + check_time(spec, site, total)
+    return found + check_time(spec, site, total, held_out)
 
 
 def _shape(folder: Path | None) -> tuple[ModelShape | None, list[Finding]]:

@@ -15,6 +15,7 @@ from harness.results.merge import merge
 from harness.results.names import natural, step_of
 from harness.results.sources import ALL, COMBINED, Found, Place
 from harness.results.table import (
+    VALIDATION,
     Origin,
     Problem,
     Row,
@@ -89,7 +90,10 @@ def cells_table(
     `problem`: why the scheduler could not be asked. `label`: the run's name among others.
     """
     name, plan = label or facts.run.name, facts.plan
-    values: dict[str, dict[str, Value]] = {c.name: {} for c in plan.checkpoints}
+    losses = _validation_losses(facts)
+    values: dict[str, dict[str, Value]] = {
+        c.name: losses.get(c.step or 0, {}) for c in plan.checkpoints
+    }
     names: dict[str, set[str]] = {}
     origins: dict[tuple[str, str, str], Origin] = {}
     problems, notes = [], [f"the scheduler could not be asked: {problem}"] if problem else []
@@ -112,6 +116,17 @@ def cells_table(
     rows = tuple(Row(name, c.name, c.step, values[c.name]) for c in plan.checkpoints)
     order = [each for b, own in names.items() for each in (b, *sorted(own - {b}, key=natural))]
     return Table(rows, tuple(problems), len(plan.cells), tuple(notes), origins, tuple(order))
+
+
+def _validation_losses(facts: RunFacts) -> dict[int, dict[str, Value]]:
+    """By step, as a column: what the training log says of the loss of `train.eval_split`."""
+    split = facts.train.eval_split if facts.train else None
+    if split is None or not facts.run.train_log.is_file():
+        return {}
+    from harness.results.training_curve import read_log, validation_losses
+
+    losses = validation_losses(read_log(facts.run.train_log))
+    return {step: {f"{VALIDATION}/{split}/eval_loss": loss} for step, loss in losses.items()}
 
 
 def _unplanned(facts: RunFacts) -> list[str]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from harness.errors import UserError, printable
 from harness.package import needs
-from harness.results.table import Table
+from harness.results.table import VALIDATION, Table
 
 _PANEL = (4.2, 3.4)
 """Inches."""
@@ -72,15 +72,17 @@ def _draw(axes: Any, table: Table, column: str) -> None:
         and not isinstance(value, bool)
     ]
     steps, values = [p[0] for p in points], [p[1] for p in points]
+    benchmark, aggregation, metric = column.split("/", 2)
+    digits = 3 if benchmark == VALIDATION else 1
     marker = "o" if len(points) <= _MARKED_UP_TO else None
     axes.plot(steps, values, marker=marker, color="#2f6db5")
     for step, value in points if len(points) <= _NUMBERED_UP_TO else []:
-        axes.annotate(f"{value:.1f}", (step, value), textcoords="offset points", xytext=(0, 6),
+        axes.annotate(f"{value:.{digits}f}", (step, value), textcoords="offset points", xytext=(0, 6),
                       ha="center", fontsize=8)  # fmt: skip
-    benchmark, aggregation, metric = column.split("/", 2)
     title = benchmark if aggregation == "pass@1" else f"{benchmark} {aggregation}"
     axes.set_title(printable(title, one_line=True), fontsize=11, parse_math=False)
-    axes.set_ylabel(f"{printable(metric, one_line=True)} (%)", fontsize=9, parse_math=False)
+    unit = "" if benchmark == VALIDATION else " (%)"
+    axes.set_ylabel(f"{printable(metric, one_line=True)}{unit}", fontsize=9, parse_math=False)
     axes.set_xlabel("optimizer step", fontsize=9)
     axes.margins(x=0.08, y=0.18)
     if min(values, default=0) >= 0:

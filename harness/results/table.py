@@ -15,6 +15,8 @@ from harness.runs.files import open_atomic
 from harness.runs.metrics import Metrics, flatten
 
 Value = int | float | str | None
+VALIDATION = "validation"
+"""In the place of a benchmark's name: the loss of a split that is not trained."""
 KEYS = ("run", "checkpoint", "step")
 ORIGIN = ("backend", "engine", "engine_version", "fingerprint", "template_sha256", "prompts_sha256")
 """Facts of task.json that stand beside each value of the long CSV."""

@@ -73,7 +73,7 @@ def running_mean(values: Sequence[float], width: int) -> list[float]:
 def plot_training(
     entries: Sequence[Entry], checkpoints: Sequence[int], title: str, path: Path
 ) -> None:
-    """A PNG of loss, gradient norm, learning rate, tokens/s and MFU against the step.
+    """A PNG of loss (and the validation split's), gradient norm, learning rate, tokens/s and MFU against the step.
 
     Ticks under the loss are complete checkpoints, dashed lines restarts, red crosses values that
     are no numbers. Raises UserError when matplotlib is not installed.
@@ -91,6 +91,7 @@ def plot_training(
         for number, step in enumerate(restarts(entries)):
             axis.axvline(step, color="#888888", linestyle="--", linewidth=0.9,
                          label="restart" if axis is axes[0] and not number else None)  # fmt: skip
+    _validation(axes[0], entries)
     _checkpoints(axes[0], checkpoints)
     _utilisation(axes[3], entries)
     for axis in axes:
@@ -136,6 +137,19 @@ def _checkpoints(axis: Any, steps: Sequence[int]) -> None:
         axis.plot(steps, [0.0] * len(steps), "^", color=_GREEN, clip_on=False, markersize=5,
                   transform=axis.get_xaxis_transform(),
                   label=f"checkpoint ({len(steps)})")  # fmt: skip
+
+
+def validation_losses(entries: Sequence[Entry]) -> dict[int, float]:
+    """Loss of the validation split by step, of those that are numbers; the newest line of a step."""
+    steps, values, _ = series(entries, "eval_loss")
+    return {s: v for s, v in zip(steps, values, strict=True) if math.isfinite(v)}
+
+
+def _validation(axis: Any, entries: Sequence[Entry]) -> None:
+    found = validation_losses(entries)
+    if found:
+        axis.plot(list(found), list(found.values()), color=_GREEN, marker="s", markersize=4,
+                  linewidth=1.2, label="validation loss")  # fmt: skip
 
 
 def _utilisation(axis: Any, entries: Sequence[Entry]) -> None:

@@ -30,7 +30,10 @@ HARMLESS = frozenset(
     skip_memory_metrics torch_compile torch_compile_backend torch_compile_mode tf32
     torch_empty_cache_steps fsdp fsdp_config deepspeed parallelism_config parallelism
     accelerator_config use_liger_kernel liger_kernel_config model_init_kwargs debug
-    trackio_space_id trackio_bucket_id trackio_static_space_id config
+    eval_split eval_strategy eval_steps eval_delay eval_on_start eval_packing
+    per_device_eval_batch_size eval_accumulation_steps eval_do_concat_batches
+    eval_use_gather_object batch_eval_metrics prediction_loss_only bf16_full_eval fp16_full_eval
+    do_eval trackio_space_id trackio_bucket_id trackio_static_space_id config
     """.split()  # noqa: SIM905
 )
 """Arguments that change how training runs or what it writes, not what is learnt. The template

@@ -26,10 +26,14 @@ def read_progress(run: RunPaths) -> dict[str, Any]:
     if not run.train_state.is_file():
         return {}
     state = read_object(run.train_state)
-    last = _last_entry(run)
+    entries = _last_entries(run)
+    last = next((entry for entry in entries if "eval_loss" not in entry), {})
+    validation = next((entry for entry in entries if "eval_loss" in entry), {})
     # The state is written every few seconds: a crash may leave the log further on.
     step = max(_step(state), _step(last))
     told = {name: last[name] for name in _FROM_LOG if last.get(name) is not None}
+    if validation:
+        told |= {"eval_loss": validation["eval_loss"], "eval_step": _step(validation)}
     return {**told, **state, "step": step}
 
 
@@ -38,21 +42,21 @@ def _step(entry: Mapping[str, Any]) -> int:
     return step if isinstance(step, int) else 0
 
 
-def _last_entry(run: RunPaths) -> dict[str, Any]:
-    """The last whole line of the log; it may be cut off by an interruption, or not be there."""
+def _last_entries(run: RunPaths) -> list[dict[str, Any]]:
+    """The whole lines at the log's end, the last first; there may be none."""
     try:
         with run.train_log.open("rb") as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL_BYTES))
             lines = file.read().splitlines()
     except OSError:
-        return {}
+        return []
+    entries = []
     for line in reversed(lines):
         try:
-            entry = json.loads(line)
+            entries.append(json.loads(line))
         except ValueError:
-            continue
-        return entry if isinstance(entry, dict) else {}
-    return {}
+            continue  # cut off by an interruption
+    return [entry for entry in entries if isinstance(entry, dict)]
 
 
 def seconds_since_update(train: Mapping[str, Any], now: datetime) -> float | None:
@@ -72,6 +76,10 @@ def progress_line(train: Mapping[str, Any], now: datetime) -> str:
     loss = train.get("loss")
     if loss is not None:
         parts.append(f"loss {f'{loss:.4g}' if is_number(loss) else loss}")
+    validation = train.get("eval_loss")
+    if validation is not None:
+        shown = f"{validation:.4g}" if is_number(validation) else validation
+        parts.append(f"validation loss {shown} at {train.get('eval_step')}")
     if running and is_number(train.get("steps_per_second")):
         parts.append(f"{train['steps_per_second']:.3g} steps/s")
     if running and is_number(train.get("remaining_seconds")):

@@ -49,9 +49,10 @@ def make_model(folder: Path) -> Path:
     return folder
 
 
-def run(argv: list[str], log: Path) -> None:
-    env = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1",
-           "PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": ""}  # fmt: skip
+def run(argv: list[str], log: Path, on_cpu: bool = True) -> None:
+    env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    if on_cpu:
+        env |= {"ACCELERATE_USE_CPU": "true", "CUDA_VISIBLE_DEVICES": ""}
     with log.open("w") as file:
         code = subprocess.run(argv, cwd=ROOT, env=env, stdout=file, stderr=file).returncode
     if code != 0:
@@ -70,7 +71,8 @@ def ours(folder: Path, train: TrainSpec) -> float:
     paths.root.mkdir(parents=True)
     spec = {"name": "ours", "train": train.model_dump(mode="json", exclude={"sft"})}
     paths.spec.write_text(yaml.safe_dump(spec))
-    run([sys.executable, "-m", "harness.compute.train.job", str(paths.root)], folder / "ours.log")
+    run([sys.executable, "-m", "harness.compute.train.job", str(paths.root)],
+        folder / "ours.log", train.use_cpu)  # fmt: skip
     entries = [json.loads(line) for line in paths.train_log.read_text().splitlines()]
     return speed([(entry["step"], entry["seconds"]) for entry in entries])
 
@@ -86,7 +88,7 @@ def theirs(folder: Path, train: TrainSpec) -> float:
     launcher.write_text(yaml.safe_dump(accelerate_config(train, Node())))
     run([sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(launcher), "-m",
          "tests.benchmarks.bare_trl", str(folder / "bare.json"), str(folder / "times.json")],
-        folder / "bare.log")  # fmt: skip
+        folder / "bare.log", train.use_cpu)  # fmt: skip
     # The last log is the summary at the end of training.
     return speed([tuple(pair) for pair in json.loads((folder / "times.json").read_text())][:-1])
 

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from harness.chats.dataset import CURE, SavedDataset, conversation_columns, read_saved_dataset
+from harness.chats.dataset import CURE, SavedDataset, choose_columns, read_saved_dataset
 from harness.errors import UserError
 from tests.preflight.support import saved_dataset
 
@@ -129,17 +129,27 @@ def test_a_file_that_was_cut_off_is_damaged_by_name(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("columns", "read"),
+    ("columns", "trained", "beside", "dropped"),
     [
-        (("messages", "id"), ("messages",)),
-        (("completion", "messages", "prompt"), ("prompt", "completion")),
-        (("prompt", "messages"), ()),
-        (("completion",), ()),
-        (("text",), ()),
-        ((), ()),
+        ("messages", "messages", "", ""),
+        ("prompt completion", "prompt completion", "", ""),
+        ("prompt", "", "", "prompt"),
+        ("text input_ids", "", "", "text input_ids"),
+        ("conversations tools", "", "", "conversations tools"),
+        # each of these TRL would train instead of the messages
+        ("input_ids labels messages", "messages", "", "input_ids labels"),
+        ("conversations messages", "messages", "", "conversations"),
+        ("prompt completion messages tools", "messages", "tools", "prompt completion"),
+        ("prompt prompt_id messages", "messages", "", "prompt prompt_id"),
+        ("input_ids prompt completion", "prompt completion", "", "input_ids"),
+        ("messages chat_template_kwargs tools id", "messages", "tools chat_template_kwargs", "id"),
     ],
 )
-def test_the_columns_are_those_that_trl_reads(
-    columns: tuple[str, ...], read: tuple[str, ...]
+def test_messages_are_trained_before_anything_else(
+    columns: str, trained: str, beside: str, dropped: str
 ) -> None:
-    assert conversation_columns(columns) == read
+    found = choose_columns(tuple(columns.split()))
+    assert found.trained == tuple(trained.split())
+    assert found.beside == tuple(beside.split())
+    assert found.dropped == tuple(dropped.split())
+    assert found.read == found.trained + found.beside

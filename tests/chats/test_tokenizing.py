@@ -144,7 +144,7 @@ def test_tools_are_taken_as_a_list_or_as_its_json(folder: str) -> None:
 
 def test_a_row_with_neither_form_is_a_problem_of_its_own(folder: str) -> None:
     bad, good = asked(folder, {"text": "x"}, ROW).rows
-    assert bad.problem == "KeyError: 'prompt'"
+    assert bad.problem == "no messages"
     assert good.problem == ""
 
 

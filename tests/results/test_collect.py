@@ -70,7 +70,7 @@ def test_a_group_of_another_programs_tasks_stands_where_its_benchmark_is_planned
     plan = SimpleNamespace(
         checkpoints=[SimpleNamespace(name=f"checkpoint-{s}", step=s) for s in (1, 2)], cells=()
     )
-    facts: Any = SimpleNamespace(plan=plan, run=SimpleNamespace(name="r"), complete={})
+    facts: Any = SimpleNamespace(plan=plan, run=SimpleNamespace(name="r"), complete={}, train=None)
     names = {
         "lm-eval.z": ["lm-eval.z", "lm-eval.b"],
         "gsm8k": ["gsm8k"],

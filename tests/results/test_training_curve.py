@@ -11,9 +11,19 @@ import pytest
 import yaml
 
 from harness.plan.facts import RunFacts
-from harness.results.collect import _plot_training
-from harness.results.training_curve import plot_training, read_log, restarts, running_mean, series
+from harness.results.collect import _plot_training, cells_table, headlines
+from harness.results.table import csv_text, long_csv_text
+from harness.results.training_curve import (
+    _validation,
+    plot_training,
+    read_log,
+    restarts,
+    running_mean,
+    series,
+)
 from harness.runs.paths import RunPaths
+from tests.plan.test_plan import make_spec
+from tests.scheduling.test_cells import planned
 
 
 def entry(step: int, **fields: Any) -> dict[str, Any]:
@@ -77,3 +87,34 @@ def test_collect_draws_it_into_the_run_folder(tmp_path: Path) -> None:
     _plot_training(RunFacts(run))
     assert run.train_plot == run.root / "train.png"
     assert run.train_plot.read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_validation_loss_is_a_column_beside_the_scores(tmp_path: Path) -> None:
+    asked = make_spec({"eval_split": "held-out"}, benchmarks=["gsm8k"])
+    run = planned(tmp_path, asked, {})
+    lines = [
+        entry(4),
+        {"step": 4, "eval_loss": 1.5, "attempt": "a"},
+        {"step": 4, "eval_loss": 1.25, "attempt": "b"},
+        {"step": 8, "eval_loss": "nan"},
+        entry(10),
+    ]
+    run.train.mkdir(parents=True, exist_ok=True)
+    run.train_log.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    table = cells_table(RunFacts(run), [], "")
+    assert table.columns == ["validation/held-out/eval_loss"]
+    assert headlines(table) == table.columns
+    assert [list(row.values.values()) for row in table.rows] == [[1.25], [], []]
+    assert csv_text(table).splitlines()[1].endswith("checkpoint-4,4,1.25")
+    assert ",validation,held-out,eval_loss,1.25," in long_csv_text(table)
+    without = cells_table(RunFacts(planned(tmp_path / "other", make_spec(), {})), [], "")
+    assert without.columns == []
+
+
+def test_the_validation_loss_is_drawn(tmp_path: Path) -> None:
+    figure = pytest.importorskip("matplotlib.figure", reason="needs the extra `report`").Figure()
+    axes = figure.subplots()
+    _validation(axes, [entry(1), {"step": 2, "eval_loss": 1.5}, {"step": 4, "eval_loss": 1.25}])
+    (line,) = axes.get_lines()
+    assert [list(map(float, line.get_xdata())), list(line.get_ydata())] == [[2, 4], [1.5, 1.25]]
+    assert line.get_label() == "validation loss"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -58,3 +59,17 @@ def test_values_of_another_kind_are_shown_or_left_out_and_are_no_traceback(run: 
     assert line == "running  step 0/[]  loss [1]"
     write_text(run.train_log, "[1]\n")
     assert progress_line(read_progress(run), NOW) == "running  step 0/[]"
+
+
+def test_the_loss_of_the_validation_split_stands_beside_that_of_training(run: RunPaths) -> None:
+    lines = [
+        {"step": 4, "loss": 1.5, "steps_per_second": 2.0},
+        {"step": 4, "eval_loss": 1.25, "eval_seconds": 3.0},
+        {"step": 6, "loss": 1.4, "steps_per_second": 2.0},
+    ]
+    run.train_log.write_text("".join(f"{json.dumps(line)}\n" for line in lines) + '{"step": 7, "e')
+    told = read_progress(run)
+    assert (told["loss"], told["eval_loss"], told["eval_step"]) == (1.4, 1.25, 4)
+    assert "loss 1.4  validation loss 1.25 at 4" in progress_line(told, datetime.now(timezone.utc))
+    run.train_log.write_text("".join(f"{json.dumps(line)}\n" for line in lines[:2]))
+    assert read_progress(run)["loss"] == 1.5

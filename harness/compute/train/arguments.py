@@ -33,6 +33,9 @@ class ScriptArguments:
     dataset_split: str = field(
         default="train", metadata={"help": "Split, where the folder holds a DatasetDict."}
     )
+    eval_split: str | None = field(
+        default=None, metadata={"help": "Split of the same DatasetDict whose loss is measured."}
+    )
     max_samples: int = field(
         default=1_000_000, metadata={"help": "Rows at most, chosen by a seeded shuffle."}
     )
@@ -42,8 +45,8 @@ class ScriptArguments:
     attn_implementation: str | None = field(
         default=None,
         metadata={
-            "help": "Unset: flash_attention_2 when packing on CUDA, sdpa when packing elsewhere, "
-            "else the model's own default."
+            "help": "Unset: the fastest FlashAttention that is installed when packing on CUDA, sdpa "
+            "when packing elsewhere, else the model's own default."
         },
     )
     run_dir: str | None = field(

@@ -73,7 +73,11 @@ class RunLog(TrainerCallback):  # type: ignore[misc]
         logs: dict[str, Any] | None = None,
         **objects: Any,
     ) -> None:
-        if not state.is_world_process_zero or not logs or "loss" not in logs:
+        if not state.is_world_process_zero or not logs:
+            return
+        if "eval_loss" in logs:
+            self._log_validation(state, logs)
+        if "loss" not in logs:
             return
         if self._compute is None:
             self._compute = compute_of(args, objects.get("model"), objects.get("train_dataloader"))
@@ -81,10 +85,26 @@ class RunLog(TrainerCallback):  # type: ignore[misc]
         # Trackers see them too: the trainer calls this one before theirs.
         logs.update({k: v for k in ("tokens_per_second", "mfu", "peak_memory_gb")
                      if (v := entry[k]) is not None})  # fmt: skip
+        self._append(entry)
+        print(log_line(entry, state.max_steps), flush=True)
+
+    def _log_validation(self, state: TrainerState, logs: dict[str, Any]) -> None:
+        """A line of its own; the time that it took is none of the steps'."""
+        seconds = float(logs.get("eval_runtime") or 0.0)
+        self._last_time += seconds
+        loss = _finite(logs["eval_loss"])
+        self._append({
+            "time": utc_now(), "step": state.global_step, "epoch": state.epoch, "eval_loss": loss,
+            "eval_seconds": round(seconds, 3), "attempt": self._state.attempt,
+        })  # fmt: skip
+        shown = loss if isinstance(loss, str) else f"{loss:.4g}"
+        print(f"step {state.global_step}/{state.max_steps}  validation loss {shown}  "
+              f"({seconds:.1f} s)", flush=True)  # fmt: skip
+
+    def _append(self, entry: dict[str, Any]) -> None:
         self._log.parent.mkdir(parents=True, exist_ok=True)
         with self._log.open("a", encoding="utf-8") as file:
             file.write(json.dumps(entry, allow_nan=False) + "\n")
-        print(log_line(entry, state.max_steps), flush=True)
 
     def finish(self, state: TrainerState, preempted: bool) -> None:
         """Write the last word: complete, or preempted where a stop came before the end."""

@@ -19,13 +19,13 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 if not __package__:  # started by its path: the project is what must be importable, not this folder
     sys.path[0] = str(Path(__file__).resolve().parents[3])
 
 import datasets
 import transformers
-from transformers import AutoTokenizer
 from trl.chat_template_utils import has_generation_markers
 
 from harness.chats.digest import rows_digest
@@ -38,8 +38,8 @@ from harness.compute.train.arguments import (
 from harness.compute.train.attention import attention
 from harness.compute.train.launch import ATTEMPT_VARIABLE
 from harness.compute.train.parallel import prepare_sharding, prove_parallelism
-from harness.compute.train.rows.dataset import open_rows
-from harness.compute.train.rows.tokenised import tokenised_rows
+from harness.compute.train.rows.all_rows import all_rows
+from harness.compute.train.rows.tokenise import load_tokenizer
 from harness.compute.train.run_log import RunLog
 from harness.compute.train.stop import StopDiverged, StopRequest, StopTogether, any_rank
 from harness.compute.train.trackers import prepare_trackers
@@ -48,6 +48,7 @@ from harness.errors import HarnessError, TrainingError, UserError
 from harness.runs.checkpoints import complete_checkpoints
 from harness.runs.configuration import record
 from harness.runs.lease import Lease, Writer, this_writer
+from harness.runs.models.folder import find_model
 from harness.runs.paths import RunPaths, checkpoint_name, checkpoint_step
 from harness.runs.resume import (
     ROWS,
@@ -118,14 +119,13 @@ def _train(
     facts = record(script, config, template=template_text(script, config))
     facts[ROWS] = rows
     facts["run"] = Path(script.run_dir).name if script.run_dir else None  # whose it is to prune
-    raw = open_rows(script.dataset_name, script.dataset_split)
-    tokenised = tokenised_rows(script, config, request, argv)
-    if tokenised is None:
+    rows = all_rows(script, config, request, argv)
+    if rows is None:
         if config.process_index == 0:
             write_stopped(state_file, checkpoint, attempt)
         say("told to stop before the first step")
         return
-    say(f"training on {len(tokenised):,} sequences; {config.world_size} processes on "
+    say(f"training on {len(rows.tokenised):,} sequences; {config.world_size} processes on "
         f"{config.device.type}{', bfloat16 mixed precision' if config.bf16 else ''}, {parallelism}"
         f"{', attention: ' + kernels if kernels else ''}")  # fmt: skip
     config.model_init_kwargs = {
@@ -137,8 +137,11 @@ def _train(
     trainer = CheckpointingTrainer(
         model=script.model_name,
         args=config,
-        train_dataset=raw,
-        tokenised=tokenised,
+        train_dataset=rows.raw,
+        tokenised=rows.tokenised,
+        eval_dataset=rows.raw_validation,
+        validation=rows.validation,
+        processing_class=processing_class(script, config),
         callbacks=[stop, log, StopDiverged()],
         peft_config=adapter(script),
         on_checkpoint=release_hook(script, config.output_dir),
@@ -210,7 +213,7 @@ def require_trainable_template(script: ScriptArguments, config: TrainingConfig) 
             raise UserError(f"chat_template_path: {path}: no such .jinja file")
         text: str | dict[str, str] | None = Path(path).read_text(encoding="utf-8")
     elif config.assistant_only_loss:
-        text = AutoTokenizer.from_pretrained(script.model_name).chat_template
+        text = load_tokenizer(script, config).chat_template
     else:
         return
     if config.assistant_only_loss and (not text or not has_generation_markers(text)):
@@ -222,11 +225,21 @@ def require_trainable_template(script: ScriptArguments, config: TrainingConfig) 
         )
 
 
+def processing_class(script: ScriptArguments, config: TrainingConfig) -> Any:
+    """The tokenizer that the rows were made with; None for a model with images or sound, whose
+    processor SFTTrainer loads, so that checkpoints have it too."""
+    folder = find_model(script.model_name)
+    files = ("processor_config.json", "preprocessor_config.json")
+    if folder is None or any((folder / name).is_file() for name in files):
+        return None
+    return load_tokenizer(script, config)
+
+
 def template_text(script: ScriptArguments, config: TrainingConfig) -> str | None:
     """The chat template that is trained with, and saved in each checkpoint."""
     if config.chat_template_path is not None:
         return Path(config.chat_template_path).read_text(encoding="utf-8")
-    text = AutoTokenizer.from_pretrained(script.model_name).chat_template
+    text = load_tokenizer(script, config).chat_template
     return text if isinstance(text, str) else None
 
 

@@ -37,12 +37,13 @@ class CheckpointingTrainer(SFTTrainer):  # type: ignore[misc]
         self,
         *args: Any,
         tokenised: Dataset | None = None,
+        validation: Dataset | None = None,
         on_checkpoint: Callable[[int, bool], object] | None = None,
         facts: dict[str, Any] | None = None,
         lease: Lease | None = None,
         **kwargs: Any,
     ) -> None:
-        self._tokenised = tokenised
+        self._tokenised = {"train": tokenised, "eval": validation}
         super().__init__(*args, **kwargs)
         self.remove_callback(PrinterCallback)  # RunLog prints the same, once
         # First ours: what RunLog measures then goes to the trackers too.
@@ -61,9 +62,8 @@ class CheckpointingTrainer(SFTTrainer):  # type: ignore[misc]
 
     def _prepare_dataset(self, dataset: Any, *args: Any) -> Dataset:
         """What tokenise.py has made, by SFTTrainer's own method, of the rows to train on."""
-        if self._tokenised is None or args[-1] != "train":
-            return super()._prepare_dataset(dataset, *args)
-        return self._tokenised
+        done = self._tokenised.get(args[-1])
+        return super()._prepare_dataset(dataset, *args) if done is None else done
 
     def _maybe_log_save_evaluate(self, tr_loss: torch.Tensor, *args: Any, **kwargs: Any) -> None:
         logs = self.control.should_log

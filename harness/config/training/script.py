@@ -47,6 +47,14 @@ def script_arguments(
         arguments |= {"use_peft": True, **{k: v for k, v in lora.items() if v is not None}}
     if train.attn_implementation is not None:
         arguments["attn_implementation"] = train.attn_implementation
+    if train.eval_split is not None:
+        arguments |= {
+            "eval_split": train.eval_split,
+            "eval_strategy": "steps",
+            "eval_steps": train.save_steps,
+            # transformers' own 8 may need more memory than training.
+            "per_device_eval_batch_size": train.per_device_train_batch_size,
+        }
     if template is not None:
         arguments["chat_template_path"] = str(template)
     if train.eos_token is not None:

@@ -48,6 +48,9 @@ class TrainSpec(LoraFields):
     """A folder written by `Dataset.save_to_disk` (conversational: a `messages` column)."""
     dataset_split: Word = "train"
     """Which split, where the folder holds a DatasetDict."""
+    eval_split: Word | None = None
+    """A split of the same DatasetDict whose loss is measured at every save (`sft: {eval_strategy: …,
+    eval_steps: …}` for other times); all its rows, tokenised and masked as those that are trained."""
     max_samples: int = Field(default=1_000_000, ge=1)
     """At most this many rows are used, chosen by a seeded shuffle."""
     output_dir: Location | None = None
@@ -65,8 +68,8 @@ class TrainSpec(LoraFields):
     model_dtype: Literal["float32", "bfloat16", "float16", "auto"] = "float32"
     """Precision of the weights that are trained and saved."""
     attn_implementation: Word | None = None
-    """`sdpa`, `eager`, `flash_attention_2`, …; unset: `flash_attention_2` for packed rows on CUDA,
-    `sdpa` for packed rows elsewhere, else the model's own default."""
+    """`sdpa`, `eager`, `flash_attention_2`, …; unset: for packed rows on CUDA the fastest FlashAttention
+    that is installed, for packed rows elsewhere `sdpa`, else the model's own default."""
     gradient_checkpointing: bool = True
     """Recompute activations in the backward pass: less memory, about 20 % slower."""
     learning_rate: float = Field(default=LEARNING_RATE, gt=0)
@@ -205,6 +208,16 @@ class TrainSpec(LoraFields):
         wrapped = self.packing and self.sft.get("packing_strategy") == "wrapped"
         if wrapped and self.assistant_only_loss:
             raise FieldError("packing", WRAPPED)
+        return self
+
+    @model_validator(mode="after")
+    def _held_out(self) -> TrainSpec:
+        if self.eval_split is None:
+            return self
+        if self.eval_split == self.dataset_split:
+            raise FieldError("eval_split", f"{self.eval_split!r} is the split that is trained")
+        if self.sft.get("eval_strategy") in ("no", False):
+            raise FieldError("eval_split", "eval_strategy: no never evaluates it; leave one out")
         return self
 
     @model_validator(mode="after")

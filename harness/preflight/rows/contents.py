@@ -10,7 +10,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-from harness.chats.dataset import SavedDataset, conversation_columns
+from harness.chats.dataset import SavedDataset, choose_columns
 from harness.config.training.train import TrainSpec
 from harness.preflight.findings import Finding, error, warning
 
@@ -191,7 +191,7 @@ def check_rows(train: TrainSpec, dataset: SavedDataset) -> RowCheck:
     Source: what TRL 1.16 does with each was tried; it names no row in any of its errors.
     Raises UserError when a file is damaged.
     """
-    columns = conversation_columns(dataset.columns)
+    columns = choose_columns(dataset.columns).trained
     schema = next((batch.schema for batch in dataset.batches(columns)), None)
     if schema is None or not columns:
         return RowCheck()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from harness.chats.dataset import SavedDataset, conversation_columns, read_saved_dataset
+from harness.chats.dataset import SavedDataset, choose_columns, read_saved_dataset
 from harness.config.training.train import TrainSpec
 from harness.errors import UserError
 from harness.preflight.findings import Finding, error
@@ -21,7 +21,7 @@ def check_dataset(train: TrainSpec) -> tuple[SavedDataset | None, list[Finding]]
     findings = []
     if dataset.rows == 0:
         findings.append(error(place, f"{dataset.folder}: has no rows"))
-    if not conversation_columns(dataset.columns):
+    if not choose_columns(dataset.columns).trained:
         findings.append(
             error(
                 place,

@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from harness.chats.dataset import SavedDataset, conversation_columns
+from harness.chats.dataset import SavedDataset, choose_columns
 from harness.chats.end_token import with_end_token
 from harness.chats.tokenizing import Answer, Request, RowTokens
 from harness.config.training.train import TrainSpec
@@ -23,7 +23,6 @@ from harness.runs.files import read_json
 SAMPLE_ROWS = 2000
 TEMPLATE, DATA, EOS = "train.chat_template_path", "train.dataset_name", "train.eos_token"
 _TIMEOUT_S = 180.0
-_OPTIONAL_COLUMNS = ("tools",)
 _MANY = 0.05
 
 
@@ -87,8 +86,7 @@ def sample_rows(
     """Rows by number, with the columns that TRL reads: suspects, and a random sample."""
     if not data.readable:
         return {}, {}
-    optional = tuple(c for c in _OPTIONAL_COLUMNS if c in dataset.columns)
-    columns = (*conversation_columns(dataset.columns), *optional)
+    columns = choose_columns(dataset.columns).read
     return dataset.take(data.suspects, columns), dataset.sample(SAMPLE_ROWS, seed, columns)
 
 
@@ -102,7 +100,9 @@ def request_for(
         template=template,
         eos_token=train.eos_token,
         trust_remote_code=bool(train.sft.get("trust_remote_code", False)),
+        revision=(train.sft.get("model_init_kwargs") or {}).get("revision"),
         masked=train.assistant_only_loss,
+        completion_only=train.sft.get("completion_only_loss") is not False,
         max_length=train.max_length,
         keep_end=not train.packing and train.sft.get("truncation_mode") == "keep_end",
         roles=roles,

@@ -14,7 +14,7 @@ _TOO = "which the training job uses too"
 
 
 def check_software(train: TrainSpec, site: Site) -> list[Finding]:
-    """Findings about trackers, and about FlashAttention for packed rows.
+    """Findings about trackers, and the trainer itself.
 
     Where the site gives training an environment of its own, nothing can be known from here.
     """
@@ -34,33 +34,12 @@ def check_software(train: TrainSpec, site: Site) -> list[Finding]:
         )
         for name, install in missing_packages(train.report_to).items()
     ]
-    if _needs_flash(train) and not any(map(find_spec, ("flash_attn", "kernels"))):
-        findings.append(
-            warning(
-                "train.packing",
-                "packed rows train with FlashAttention on CUDA, and neither flash-attn nor kernels "
-                f"is installed in this environment, {_TOO}",
-                "pip install flash-attn --no-build-isolation, or set train.attn_implementation: "
-                "sdpa (slower, and more memory)",
-            )
-        )
     return findings
-
-
-def _needs_flash(train: TrainSpec) -> bool:
-    given = train.attn_implementation or "attn_implementation" in (
-        train.sft.get("model_init_kwargs") or {}
-    )
-    return train.packing and not train.use_cpu and not given
 
 
 def _notes(train: TrainSpec) -> list[Finding]:
     place = "site: environments.train"
-    findings = [
+    return [
         note(place, f"must have the package of {name} (train.report_to); not known from here")
         for name in train.report_to
     ]
-    if _needs_flash(train):
-        text = "must have flash-attn or a cached FlashAttention kernel (train.packing)"
-        findings.append(note(place, f"{text}; not known from here"))
-    return findings

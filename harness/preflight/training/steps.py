@@ -99,16 +99,24 @@ def _tokens_per_sequence(train: TrainSpec, sample: Sample | None) -> float | Non
     return sum(min(n, train.max_length) for n in sample.lengths) / len(sample.lengths)
 
 
-def check_time(spec: Spec, site: Site, total: int) -> list[Finding]:
-    """The time that training takes, by earlier runs of this name, against its time limit."""
+def check_time(spec: Spec, site: Site, total: int, held_out: int | None = None) -> list[Finding]:
+    """The time that training takes, by earlier runs of this name, against its time limit.
+
+    `held_out`: rows of `train.eval_split`, which are looked at again and again.
+    """
     limit = spec.train.time_limit or site.options("train").time_limit
     assert limit  # has a default
     speed, origin = known_speed(spec, Path(site.runs_dir))
     if not speed:
         text = f"how long {total:,} steps take is unknown: no earlier run of {spec.name} like this"
         return [note("train.time_limit", text)]
-    hours, limit_hours = total / speed / 3600, minutes(limit) / 60
+    validation = validation_seconds(spec.train, total, held_out or 0, speed)
+    hours, limit_hours = (total / speed + validation) / 3600, minutes(limit) / 60
     text = f"about {hours:.1f} h at {speed:.3g} steps/s ({origin})"
+    if validation:
+        text += (
+            f", {validation / 60:,.0f} min of them for the loss of {held_out:,} rows of eval_split"
+        )
     if hours <= 0.9 * limit_hours:
         return [note("train.time_limit", f"{text}; the limit is {limit}")]
     requeues = max(math.ceil(hours / limit_hours) - 1, 1)
@@ -118,6 +126,20 @@ def check_time(spec: Spec, site: Site, total: int) -> list[Finding]:
         text += f", and save_steps are {checkpoint_hours:.1f} h apart"
         return [warning("train.time_limit", text, "Lower save_steps, so that a crash loses less")]
     return [note("train.time_limit", text)]
+
+
+def validation_seconds(train: TrainSpec, total: int, held_out: int, speed: float) -> float:
+    """Seconds of all evaluations of `eval_split`: rows x evaluations, a forward pass each.
+
+    A training step is a forward and a backward pass of twice its cost (Kaplan et al. 2020,
+    arXiv:2001.08361, section 2.1), so a row costs a third of what it costs to train.
+    """
+    if not held_out or train.eval_split is None:
+        return 0.0
+    every = train.sft.get("eval_steps") or train.save_steps
+    times = math.ceil(total / (every if every >= 1 else max(every * total, 1)))
+    batch = train.per_device_train_batch_size * train.gradient_accumulation_steps * train.world_size
+    return times * held_out / batch / speed / 3
 
 
 def known_speed(spec: Spec, runs_dir: Path) -> tuple[float | None, str]:

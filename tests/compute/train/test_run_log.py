@@ -103,10 +103,26 @@ def test_a_logged_step_is_a_line_in_the_file_and_one_on_the_screen(
 def test_other_logs_and_other_ranks_write_nothing(log: RunLog) -> None:
     log.on_train_begin(ARGS, at(0, first=False), ARGS)
     log.on_log(ARGS, at(1, first=False), ARGS, {"loss": 1.0})
-    log.on_log(ARGS, at(1), ARGS, {"eval_loss": 1.0})
+    log.on_log(ARGS, at(1, first=False), ARGS, {"eval_loss": 1.0})
+    log.on_log(ARGS, at(1), ARGS, {"train_runtime": 1.0})
     log.on_log(ARGS, at(1), ARGS, None)
     log.on_save(ARGS, at(1, first=False), ARGS)
     assert not log._log.parent.exists()
+
+
+def test_the_validation_loss_has_a_line_of_its_own_and_its_time_is_none_of_the_steps(
+    log: RunLog, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log.on_train_begin(ARGS, at(0), ARGS)
+    log._last_time -= 11.0
+    log.on_log(ARGS, at(1), ARGS, {"eval_loss": 1.25, "eval_runtime": 10.0})
+    log.on_log(ARGS, at(1), ARGS, {"eval_loss": float("nan"), "eval_runtime": 0.0})
+    log.on_log(ARGS, at(1), ARGS, {"loss": 2.5})
+    first, diverged, step = map(json.loads, log._log.read_text().splitlines())
+    assert (first["step"], first["eval_loss"], first["eval_seconds"]) == (1, 1.25, 10.0)
+    assert "loss" not in first and diverged["eval_loss"] == "nan"
+    assert step["steps_per_second"] == pytest.approx(1.0, rel=0.2)
+    assert "step 1/10  validation loss 1.25  (10.0 s)" in capsys.readouterr().out
 
 
 def test_a_diverged_loss_stays_valid_json_and_is_no_number(log: RunLog) -> None:

@@ -18,7 +18,7 @@ OUT = Path("/out put")
 OTHERS = {  # of sft.py itself and of TRL's other configs
     "model_name", "dataset_name", "dataset_split", "max_samples", "model_dtype", "parallelism",
     "attn_implementation", "run_dir", "expected_world_size", "chat_template_path", "use_peft",
-    *LORA_DEFAULTS,
+    "eval_split", *LORA_DEFAULTS,
 }  # fmt: skip
 OURS = {  # fields of the spec that the scheduler, the plan or a property takes
     "output_dir", "keep_checkpoints", "prune", "best_metric", "cpu_processes", "max_restarts",
@@ -32,7 +32,8 @@ def told(template: Path | None = None, **train: Any) -> dict[str, Any]:
 
 
 def test_every_field_of_the_spec_reaches_the_script_by_its_own_name() -> None:
-    everything = {"use_peft": True, "attn_implementation": "sdpa", "eos_token": "<|end|>"}
+    everything = {"use_peft": True, "attn_implementation": "sdpa", "eos_token": "<|end|>",
+                  "eval_split": "test"}  # fmt: skip
     arguments = told(template=Path("/t"), **everything)
     unset = {name for name, value in LORA_DEFAULTS.items() if value is None}
     assert TrainSpec.model_fields.keys() - OURS - unset <= arguments.keys()
@@ -92,3 +93,13 @@ def test_places_are_told_as_they_are_and_all_of_it_is_json() -> None:
     assert arguments["run_dir"] == str(RUN)
     assert arguments["chat_template_path"] == "/t/a b.jinja"
     assert json.loads(json.dumps(arguments))["model_name"] == 'm "x"\n🙂'
+
+
+def test_the_loss_of_a_split_is_measured_at_every_save_unless_asked_otherwise() -> None:
+    names = ("eval_split", "eval_strategy", "eval_steps", "per_device_eval_batch_size")
+    asked = told(eval_split="test", save_steps=70, per_device_train_batch_size=3)
+    assert [asked[name] for name in names] == ["test", "steps", 70, 3]
+    other = told(eval_split="test", eval_steps=20, per_device_eval_batch_size=1)
+    assert [other[name] for name in names[1:]] == ["steps", 20, 1]
+    assert told(eval_split="test", eval_strategy="epoch")["eval_strategy"] == "epoch"
+    assert not set(names) & told().keys()

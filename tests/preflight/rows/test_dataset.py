@@ -40,7 +40,7 @@ def test_a_good_dataset_is_counted_and_has_no_findings(tmp_path: Path) -> None:
         (("prompt", "completion"), True),
         (("text",), False),
         (("prompt",), False),
-        (("prompt", "messages"), False),  # TRL looks for `prompt` first, and misses `completion`
+        (("prompt", "messages"), True),
     ],
 )
 def test_columns_must_be_a_conversation(

@@ -16,7 +16,7 @@ from harness.plan.plan import build_plan
 from harness.preflight.check import check, resolve_spec
 from harness.preflight.findings import Finding
 from harness.preflight.rows.tokens import Sample
-from harness.preflight.training.steps import check_steps, check_time, fix_steps
+from harness.preflight.training.steps import check_steps, check_time, fix_steps, validation_seconds
 from tests.preflight.test_check import site, spec
 
 
@@ -132,3 +132,16 @@ def test_a_last_batch_that_is_dropped_is_not_planned(tmp_path: Path) -> None:
         (found,) = check_steps(given, 2)
         assert (found.level, found.place) == ("error", "train.dataloader_drop_last")
         assert "not one whole batch of 3 rows" in found.message
+
+
+def test_the_loss_of_a_split_that_is_not_trained_is_counted_in_the_time(tmp_path: Path) -> None:
+    asked = spec(tmp_path, eval_split="test", save_steps=100, max_steps=1000, gpus_per_node=1)
+    there = site(tmp_path)
+    earlier(tmp_path, asked, "20260101-000000-aaaa", [1.0, 1.0])
+    (plain,) = check_time(asked, there, 1000)
+    assert "about 0.3 h" in plain.message and "eval_split" not in plain.message
+    # 10 evaluations of 3,600 rows, a third of a second each: 12,000 s beside 1,000 s of training.
+    (found,) = check_time(asked, there, 1000, 3600)
+    assert "about 3.6 h at 1 steps/s" in found.message
+    assert "200 min of them for the loss of 3,600 rows of eval_split" in found.message
+    assert validation_seconds(asked.train, 1000, 3600, 1.0) == pytest.approx(12_000)

@@ -7,7 +7,7 @@ TRL tokenises inside the trainer while the other ranks wait in a collective, whi
 
 before the ranks talk to each other; they wait for a folder, and for signs of life. The folder is
 named by all that the rows depend on, so a second run finds it there. What is in it are exactly the
-rows that SFTTrainer would make: they are made by its own method.
+rows that SFTTrainer would make of what the renderer of `check` renders, and nothing else.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import copy
 import hashlib
 import json
 import os
+import secrets
 import shutil
 import sys
 from collections.abc import Iterator, Mapping
@@ -27,13 +28,18 @@ from typing import Any
 
 import datasets
 from filelock import FileLock, Timeout
-from transformers import AutoTokenizer, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 from trl import SFTTrainer
 
+from harness.chats.render import Renderer
+from harness.chats.rows import RENDERING
+from harness.chats.tokenizer import TokenizerSource
+from harness.chats.tokenizer import load_tokenizer as load
 from harness.compute.train.arguments import ScriptArguments, TrainingConfig, parse
 from harness.compute.train.launch import ATTEMPT_VARIABLE
-from harness.compute.train.rows.dataset import choose_rows, find_bad_row, link_dataset, open_rows
+from harness.compute.train.rows.dataset import choose_rows, link_dataset, open_rows
 from harness.compute.train.rows.progress import Progress
+from harness.compute.train.rows.tokens import BadRow, Tokenise
 from harness.errors import HarnessError, TrainingError, UserError
 from harness.processes.kin import end_with_starter
 from harness.runs.files import utc_now, write_json
@@ -42,19 +48,26 @@ from harness.runs.tokenised import TokenisedPaths, tokenised_cache
 
 START_VARIABLE = "HARNESS_TOKENISE_START"
 """Tells the process that tokenises which start of training it belongs to."""
+_BATCH = 100
+"""Rows at a time in one process."""
 _PACKAGES = ("trl", "transformers", "tokenizers", "datasets")
+
+
+def tokenizer_source(script: ScriptArguments, config: TrainingConfig) -> TokenizerSource:
+    """Which tokenizer these arguments name, and what is set in it."""
+    path = config.chat_template_path
+    return TokenizerSource(
+        model=script.model_name,
+        template=Path(path).read_text(encoding="utf-8") if path is not None else None,
+        eos_token=config.eos_token,
+        trust_remote_code=bool(config.trust_remote_code),
+        revision=(config.model_init_kwargs or {}).get("revision"),
+    )
 
 
 def load_tokenizer(script: ScriptArguments, config: TrainingConfig) -> PreTrainedTokenizerBase:
     """The tokenizer as SFTTrainer sets it up: with the template and the end token asked for."""
-    tokenizer = AutoTokenizer.from_pretrained(script.model_name)
-    if config.eos_token is not None:
-        if config.eos_token not in tokenizer.get_vocab():
-            raise UserError(f"eos_token: {config.eos_token!r} is not in the tokenizer's vocabulary")
-        tokenizer.eos_token = config.eos_token
-    if config.chat_template_path is not None:
-        tokenizer.chat_template = Path(config.chat_template_path).read_text(encoding="utf-8")
-    return tokenizer
+    return load(tokenizer_source(script, config))
 
 
 def place(
@@ -78,8 +91,8 @@ def depends_on(
     folder = Path(script.dataset_name).resolve()
     files = sorted(p for p in folder.rglob("*") if p.suffix in (".arrow", ".json"))
     stats = [(str(p.relative_to(folder)), p.stat()) for p in files if "cache-" not in p.name]
-    rows = len(open_rows(script.dataset_name, script.dataset_split))
-    capped = rows > script.max_samples
+    rows = open_rows(script.dataset_name, script.dataset_split)
+    capped = len(rows) > script.max_samples
     named = (
         "assistant_only_loss", "completion_only_loss", "dataset_text_field", "max_length",
         "packing", "packing_strategy", "truncation_mode", "shuffle_dataset",
@@ -87,11 +100,14 @@ def depends_on(
     return {
         "files": [(name, s.st_size, s.st_mtime_ns) for name, s in stats],
         "split": script.dataset_split,
+        "columns": rows.column_names,
+        "rendering": RENDERING,
         "max_samples": script.max_samples if capped else None,
         "seed": config.seed if capped or config.shuffle_dataset else None,
         "tokenizer": hashlib.sha256(words.encode()).hexdigest(),
         "template": tokenizer.chat_template,
         "eos_token": tokenizer.eos_token,
+        "tokenizer_class": type(tokenizer).__name__,
         **{name: getattr(config, name) for name in named},
         "versions": {name: metadata.version(name) for name in _PACKAGES},
     }
@@ -163,6 +179,9 @@ def _build(
     try:
         with progress.instead_of_bars():
             prepared = prepare(rows, tokenizer, config)
+    except BadRow as bad:
+        number = rows._indices[0][bad.number].as_py() if rows._indices is not None else bad.number
+        raise UserError(f"dataset_name: row {number}: {bad.reason}") from None
     except (OSError, MemoryError) as error:
         raise TrainingError(f"tokenising failed: {type(error).__name__}: {error}") from error
     except Exception as error:  # a template may raise anything
@@ -171,12 +190,8 @@ def _build(
                 "tokenising failed: one of its processes died, maybe for lack of memory; "
                 "a smaller dataset_num_proc needs less"
             ) from None
-        bad, searched = find_bad_row(rows, tokenizer, config, progress)
-        if bad:
-            raise UserError(f"dataset_name: {bad}") from None
         raise TrainingError(
-            f"tokenising failed, and none of the first {searched:,} rows is the cause: "
-            f"{type(error).__name__}: {error}"
+            f"tokenising failed, and no row is the cause: {type(error).__name__}: {error}"
         ) from error
     if len(prepared) == 0:
         raise UserError(
@@ -195,36 +210,46 @@ def _build(
 def prepare(
     rows: datasets.Dataset, tokenizer: PreTrainedTokenizerBase, config: TrainingConfig
 ) -> datasets.Dataset:
-    """The rows that SFTTrainer would train on, by its own method.
+    """The rows that SFTTrainer would train on: tokens by the renderer that `check` uses, packed and
+    shuffled by its own method.
 
     Tokenising uses `dataset_num_proc` processes (unset: the cores there are); packing uses one, as
-    what it puts together would depend on their number.
+    what it puts together would depend on their number. Raises BadRow.
     """
-    sample = rows[0]
-    completion_only = config.completion_only_loss
-    if completion_only is None:
-        completion_only = "prompt" in sample and "completion" in sample
-    trainer = SimpleNamespace(
-        _tokenizer=tokenizer, chat_template=None, completion_only_loss=completion_only
-    )
-
-    def run(rows: datasets.Dataset, **changes: Any) -> datasets.Dataset:
-        changed = copy.copy(config)
-        for name, value in changes.items():
-            setattr(changed, name, value)
-        return SFTTrainer._prepare_dataset(
-            trainer, rows, tokenizer, changed, changed.packing, None, "train"
-        )
-
     workers = config.dataset_num_proc or len(os.sched_getaffinity(0))
     workers = max(1, min(workers, len(rows) // 1000))
-    several = workers if workers > 1 else None
-    if not config.packing:
-        return run(rows, dataset_num_proc=several)
-    whole = run(
-        rows, packing=False, max_length=None, shuffle_dataset=False, dataset_num_proc=several
+    make = Tokenise(
+        Renderer(
+            tokenizer,
+            masked=config.assistant_only_loss,
+            completion_only=config.completion_only_loss is not False,
+        ),
+        None if config.packing else config.max_length,
+        config.truncation_mode == "keep_end",
     )
-    return run(whole, dataset_num_proc=None)
+    done = rows.with_format("arrow").map(
+        make,
+        batched=True,
+        with_indices=True,
+        batch_size=_BATCH,
+        remove_columns=rows.column_names,
+        num_proc=workers if workers > 1 else None,
+        new_fingerprint=secrets.token_hex(8),  # else the tokenizer is hashed for it
+        desc="Tokenizing train dataset",
+    )
+    done = done.with_format(None)
+    if config.packing:
+        return _packed(done, tokenizer, config)
+    return done.shuffle(seed=config.seed) if config.shuffle_dataset else done
+
+
+def _packed(
+    done: datasets.Dataset, tokenizer: PreTrainedTokenizerBase, config: TrainingConfig
+) -> datasets.Dataset:
+    trainer = SimpleNamespace(_tokenizer=tokenizer, chat_template=None, completion_only_loss=False)
+    single = copy.copy(config)
+    single.dataset_num_proc = None
+    return SFTTrainer._prepare_dataset(trainer, done, tokenizer, single, True, None, "train")
 
 
 @contextmanager

@@ -36,7 +36,7 @@ def test_the_cap_takes_the_same_rows_for_the_same_seed(tmp_path: Path) -> None:
     ("folder", "split", "text"),
     [
         ("nowhere", "train", "no such folder"),
-        ("empty", "train", "not written by"),
+        ("empty", "train", "not a dataset saved by"),
         ("dict", "trian", "no split 'trian'; did you mean 'train'"),
     ],
 )

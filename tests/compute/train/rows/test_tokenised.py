@@ -24,8 +24,6 @@ from harness.compute.train.arguments import parse
 from harness.compute.train.rows import progress as progress_module
 from harness.compute.train.rows import tokenise
 from harness.compute.train.rows import tokenised as rows_module
-from harness.compute.train.rows.dataset import find_bad_row
-from harness.compute.train.rows.progress import Progress
 from harness.compute.train.stop import StopRequest
 from harness.errors import TrainingError
 from tests.tiny_model import make_tiny_dataset, make_tiny_model
@@ -153,20 +151,6 @@ def test_progress_is_lines_and_no_bars(
     assert "%|" not in shown.err + shown.out
     assert " of 4,000 rows, " in shown.out
     assert " rows/s, 0:00:" in shown.out
-
-
-def test_the_search_for_a_bad_row_ends(
-    inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from datasets import load_from_disk
-
-    monkeypatch.setattr("harness.compute.train.rows.dataset.SEARCH_S", 0.2)
-    script, config = parse(arguments(inputs, tmp_path))
-    rows = load_from_disk(script.dataset_name)
-    tokenizer = tokenise.load_tokenizer(script, config)
-    bad, searched = find_bad_row(rows, tokenizer, config, Progress(tmp_path / "alive"))
-    assert bad is None
-    assert 0 < searched < len(rows)
 
 
 def test_a_waiting_rank_does_not_believe_the_reason_of_an_earlier_start(
