@@ -51,14 +51,23 @@ def count_parameters(folder: Path, tied: bool = False) -> int | None:
 
 
 def _count(file: Path, tied: bool) -> int:
-    left_out = {"__metadata__", *(["lm_head.weight"] if tied else [])}
+    left_out = "lm_head.weight" if tied else None
+    return sum(prod(shape) for name, shape in tensor_shapes(file).items() if name != left_out)
+
+
+def tensor_shapes(file: Path) -> dict[str, list[int]]:
+    """Shapes of the tensors in a safetensors file, by name. Raises ResultError for a damaged one."""
     try:
         with file.open("rb") as stream:
             (size,) = struct.unpack("<Q", stream.read(8))
             if size > _MAX_HEADER:
                 raise ValueError(f"a header of {size} bytes")
             header: dict[str, Any] = json.loads(stream.read(size))
-        return sum(prod(e["shape"]) for name, e in header.items() if name not in left_out)
+        return {
+            name: [int(n) for n in entry["shape"]]
+            for name, entry in header.items()
+            if name != "__metadata__"
+        }
     except (OSError, ValueError, KeyError, TypeError, AttributeError, struct.error) as problem:
         raise ResultError(f"{file}: not a whole safetensors file: {problem}") from None
 
