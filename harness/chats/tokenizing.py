@@ -15,23 +15,16 @@ from contextlib import redirect_stdout
 from itertools import groupby
 from typing import Any
 
-from harness.chats.end_token import template_end_token
+from harness.chats.probe import Probed, Token, probe
 from harness.chats.render import Cut, Renderer, Tokens
-from harness.chats.rows import RowProblem, why
+from harness.chats.rows import why
 from harness.chats.tokenizer import TokenizerSource, UnknownEos, load_tokenizer
+from harness.chats.unrendered import unrendered
 from harness.config.base import Frozen
 
 _BATCH = 100
 """Rows at a time: time is looked at between them."""
 _LEAST_CHARACTERS, _CHARACTERS_A_TOKEN = 100_000, 16
-
-PROBE: list[dict[str, Any]] = [
-    {"role": "system", "content": "Be brief."},
-    {"role": "user", "content": "First question"},
-    {"role": "assistant", "content": "First answer"},
-    {"role": "user", "content": "Second question"},
-    {"role": "assistant", "content": "Second answer"},
-]
 
 
 class Request(TokenizerSource):
@@ -41,6 +34,8 @@ class Request(TokenizerSource):
     """Only the assistant's tokens are trained (`assistant_only_loss`)."""
     completion_only: bool = True
     """Of a row with `prompt` and `completion` only the latter is trained."""
+    pad_token: str | None = None
+    """What pads rows; None: the tokenizer's own."""
     max_length: int | None = None
     keep_end: bool = False
     """Rows are cut at their start instead of their end."""
@@ -54,13 +49,6 @@ class Request(TokenizerSource):
     """After so long the remaining rows are left out."""
 
 
-class Token(Frozen):
-    """A token's id and its text."""
-
-    id: int
-    text: str
-
-
 class RowTokens(Frozen):
     """One row of the sample."""
 
@@ -72,28 +60,18 @@ class RowTokens(Frozen):
     """Why it could not be rendered."""
 
 
-class Answer(Frozen):
+class Answer(Probed):
     """What the tokenizer and the template do."""
 
     eos_unknown: bool = False
     """`eos_token` is not in the vocabulary; then nothing else was looked at."""
     eos: Token | None = None
     """The tokenizer's end token, after `eos_token`."""
-    end: Token | None = None
-    """What ends an assistant's turn in the template."""
     has_template: bool = False
-    probe_problem: str = ""
-    """Why the probe could not be rendered."""
-    probe_trained: int = 0
-    """Tokens of the probe that the template marks as the assistant's."""
-    probe_last: tuple[str, ...] = ()
-    """The last token, blanks apart, of each marked span."""
-    ends_trained: bool = False
-    """Each marked span ends with the end token."""
-    prompt_is_prefix: bool = False
-    """What a server sends (with the generation prompt) is how the trained text begins."""
-    roles: dict[str, str] = {}
-    """Of each role asked for: rendered, dropped, or refused and why."""
+    largest: Token | None = None
+    """The token with the largest id, of the rows, the end tokens and the one that pads."""
+    unrendered: tuple[str, ...] = ()
+    """Fields of turns, and columns, that hold values and change nothing in what is rendered."""
     rows: tuple[RowTokens, ...] = ()
     """In the request's order; fewer when time ran out."""
     shown: tuple[tuple[tuple[str, bool], ...], ...] = ()
@@ -110,11 +88,13 @@ def answer(request: Request) -> Answer:
     if tokenizer.eos_token_id is not None:
         facts["eos"] = Token(id=tokenizer.eos_token_id, text=str(tokenizer.eos_token))
     if tokenizer.chat_template:
-        facts |= _probe(tokenizer, request)
+        facts |= dict(probe(tokenizer, request.roles))
     renderer = Renderer(
         tokenizer, masked=request.masked, completion_only=request.completion_only,
         cut=Cut(_characters(request.max_length), request.keep_end),
     )  # fmt: skip
+    facts["unrendered"] = unrendered(renderer, request.rows)
+    largest = _largest(tokenizer, request.pad_token)
     ended = time.monotonic() + request.seconds
     rows: list[RowTokens] = []
     shown: list[tuple[tuple[str, bool], ...]] = []
@@ -123,9 +103,18 @@ def answer(request: Request) -> Answer:
             break
         for done in renderer.rows(batch):
             rows.append(_row(done, request))
+            if isinstance(done, Tokens):
+                largest = max(largest, *done.ids)
             if isinstance(done, Tokens) and len(shown) < request.show:
                 shown.append(_shown(tokenizer, done, request))
+    facts["largest"] = Token(id=largest, text=str(tokenizer.convert_ids_to_tokens(largest)))
     return Answer(**facts, rows=tuple(rows), shown=tuple(shown))
+
+
+def _largest(tokenizer: Any, pad_token: str | None) -> int:
+    """The largest id that training uses in any case."""
+    pad = tokenizer.get_vocab().get(pad_token) if pad_token else tokenizer.pad_token_id
+    return max((i for i in (pad, tokenizer.eos_token_id) if i is not None), default=0)
 
 
 def batched(rows: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
@@ -136,53 +125,6 @@ def batched(rows: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
 def _characters(max_length: int | None) -> int:
     """Where texts are cut: far beyond `max_length` tokens, whatever they hold."""
     return max(_LEAST_CHARACTERS, _CHARACTERS_A_TOKEN * (max_length or 0))
-
-
-def _probe(tokenizer: Any, request: Request) -> dict[str, Any]:
-    """How the template treats a system message and two turns."""
-    facts: dict[str, Any] = {}
-    try:
-        end = template_end_token(tokenizer)
-        if end is not None:
-            facts["end"] = Token(id=end, text=tokenizer.convert_ids_to_tokens(end))
-        full = str(tokenizer.apply_chat_template(PROBE, tokenize=False))
-        prompt = tokenizer.apply_chat_template(
-            PROBE[:-1], tokenize=False, add_generation_prompt=True
-        )
-        whole = _marked(tokenizer, PROBE)
-    except Exception as problem:  # a template may raise anything
-        return facts | {"probe_problem": f"{type(problem).__name__}: {problem}"}
-    lasts = []
-    pairs = zip(whole.ids, whole.mask, strict=True)
-    for trained, group in groupby(pairs, key=lambda pair: pair[1]):
-        span = [token for token, _ in group if tokenizer.decode([token]).strip()]
-        if trained and span:
-            lasts.append(span[-1])
-    return facts | {
-        "probe_trained": sum(whole.mask),
-        "probe_last": tuple(tokenizer.decode([token]) for token in lasts),
-        "ends_trained": bool(lasts) and end is not None and set(lasts) == {end},
-        "prompt_is_prefix": full.startswith(str(prompt)),
-        "roles": {role: _role(tokenizer, role) for role in request.roles},
-    }
-
-
-def _marked(tokenizer: Any, turns: list[dict[str, Any]]) -> Tokens:
-    """The tokens of a conversation; none where the template marks no answer."""
-    try:
-        return Renderer(tokenizer, masked=True).row({"messages": turns})
-    except RowProblem:
-        return Tokens([], [])
-
-
-def _role(tokenizer: Any, role: str) -> str:
-    word = "MESSAGE-OF-THIS-ROLE"
-    messages = [PROBE[1], PROBE[2], {"role": role, "content": word}, PROBE[4]]
-    try:
-        text = tokenizer.apply_chat_template(messages, tokenize=False)
-    except Exception as problem:
-        return f"refused: {problem}"
-    return "rendered" if word in str(text) else "dropped"
 
 
 def _row(done: Tokens | Exception, request: Request) -> RowTokens:

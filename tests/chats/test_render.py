@@ -49,7 +49,7 @@ def test_a_turn_of_weight_0_is_not_trained(tokenizer: Any) -> None:
         assert trained(tokenizer, {"messages": weighed}) == left
     with pytest.raises(RowProblem, match="only with assistant_only_loss"):
         Renderer(tokenizer, masked=False).row({"messages": weighed})
-    with pytest.raises(RowProblem, match="weight 0.5"):
+    with pytest.raises(RowProblem, match=r"weight 0\.5"):
         trained(tokenizer, {"messages": [*first, {**second[-1], "weight": 0.5}]})
 
 

@@ -102,7 +102,7 @@ def test_a_row_is_cut_at_the_end_that_is_asked_for(folder: str) -> None:
     assert 0 < whole.trained < whole.length
     start = asked(folder, ROW, show=1, max_length=5)
     assert (start.rows[0].length, start.rows[0].trained) == (whole.length, 0)
-    assert shown(start).startswith("<|im_start|>system")
+    assert shown(start).startswith("<|im_start|>user")
     end = asked(folder, ROW, show=1, max_length=3, keep_end=True)
     assert (end.rows[0].length, end.rows[0].trained) == (whole.length, 2)
     assert shown(end).endswith("<|im_end|>]\n")

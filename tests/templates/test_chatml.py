@@ -1,4 +1,5 @@
-"""templates/chat/chatml.jinja against the template that SmolLM2 itself ships.
+"""templates/chat/chatml.jinja against the template that SmolLM2 itself ships, which puts a system
+turn of its own before a conversation without one: ours adds no text.
 
 HARNESS_SMOLLM2 names a folder made by `python -m harness.data.demo model DIR`.
 """
@@ -16,6 +17,10 @@ TEMPLATE = ROOT / "templates" / "chat" / "chatml.jinja"
 SYSTEM = {"role": "system", "content": "Be brief."}
 USER = {"role": "user", "content": "What is 2 + 2?"}
 ASSISTANT = {"role": "assistant", "content": "It is\n 4.  "}
+OWN = (
+    "<|im_start|>system\nYou are a helpful AI assistant named SmolLM, "
+    "trained by Hugging Face<|im_end|>\n"
+)
 AGAIN = {"role": "user", "content": " And 3 + 3?\n"}
 CONVERSATIONS = {
     "without a system turn": [USER],
@@ -52,6 +57,9 @@ def test_renders_token_for_token_what_smollm2_renders(
         )
         for template in (TEMPLATE.read_text(), None)
     )
+    if messages[0]["role"] != "system":
+        assert theirs.startswith(OWN)
+        theirs = theirs.removeprefix(OWN)
     assert ours == theirs
     assert tokenizer(ours)["input_ids"] == tokenizer(theirs)["input_ids"]
 

@@ -95,7 +95,7 @@ def _train(
     kernels = attention(script, config)
     attempt = os.environ.get(ATTEMPT_VARIABLE, "")
     lease = take_folder(script, config, attempt, held)
-    rows = rows_digest(Path(script.dataset_name), script.dataset_split)
+    digest = rows_digest(Path(script.dataset_name), script.dataset_split)
     checkpoint = newest_complete(output)
     if (bare := newest_model_only(output)) is not None:
         if is_finished(bare, config.max_steps, config.num_train_epochs):
@@ -103,7 +103,7 @@ def _train(
         elif checkpoint is None:
             raise UserError(only_models(bare))
     if checkpoint is not None:
-        check_resumable(checkpoint, batch_facts(config), script.use_peft, rows)
+        check_resumable(checkpoint, batch_facts(config), script.use_peft, digest)
         if is_finished(checkpoint, config.max_steps, config.num_train_epochs):
             say(f"{checkpoint.name} is the last one: nothing is left to train")
             if lease is not None:
@@ -117,7 +117,7 @@ def _train(
 
     # The arguments as given: below, and in the Trainer, some are filled in.
     facts = record(script, config, template=template_text(script, config))
-    facts[ROWS] = rows
+    facts[ROWS] = digest
     facts["run"] = Path(script.run_dir).name if script.run_dir else None  # whose it is to prune
     rows = all_rows(script, config, request, argv)
     if rows is None:

@@ -13,7 +13,7 @@ from datasets import Dataset
 from transformers import PreTrainedTokenizerBase, PrinterCallback
 from trl import SFTTrainer
 
-from harness.chats.end_token import template_end_token, with_end_token
+from harness.chats.end_token import template_end_tokens, with_end_tokens
 from harness.compute.train.parallel import launched_parallelism
 from harness.compute.train.run_log import RunLog
 from harness.compute.train.stop import any_rank
@@ -150,19 +150,18 @@ def batch_facts(args: Any) -> BatchFacts:
 
 
 def stop_at_template_end(model: Any, tokenizer: PreTrainedTokenizerBase) -> int | None:
-    """Add the template's end token to `generation_config.eos_token_id`; returns it.
+    """Add the template's end tokens to `generation_config.eos_token_id`; returns the last turn's.
 
     Otherwise a base model trained on a chat template is served without ever stopping.
     """
-    end = template_end_token(tokenizer)
-    if end is None:
-        return None
+    ends = template_end_tokens(tokenizer)
     known = model.generation_config.eos_token_id
-    if end not in with_end_token(known, None):
-        model.generation_config.eos_token_id = with_end_token(known, end)
+    wanted = with_end_tokens(known, ends.stops, ends.last)
+    if set(wanted) - set(with_end_tokens(known, (), None)):
+        model.generation_config.eos_token_id = wanted
         # Else generate() may take the model config's single token again.
         model.generation_config._from_model_config = False
-    return end
+    return ends.last
 
 
 def check_stops(checkpoint: Path, end_token: int | None) -> None:

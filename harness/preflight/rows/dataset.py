@@ -7,7 +7,7 @@ from pathlib import Path
 from harness.chats.dataset import SavedDataset, choose_columns, read_saved_dataset
 from harness.config.training.train import TrainSpec
 from harness.errors import UserError
-from harness.preflight.findings import Finding, error
+from harness.preflight.findings import Finding, error, note
 
 
 def check_dataset(train: TrainSpec) -> tuple[SavedDataset | None, list[Finding]]:
@@ -30,4 +30,8 @@ def check_dataset(train: TrainSpec) -> tuple[SavedDataset | None, list[Finding]]
                 "python -m harness data convert makes `messages` of other shapes",
             )
         )
+    columns = choose_columns(dataset.columns)
+    if columns.trained and columns.dropped:
+        text = f"only {' and '.join(columns.read)} are read; left out: {', '.join(columns.dropped)}"
+        findings.append(note(place, text))
     return dataset, findings

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from harness.chats.dataset import SavedDataset
+from harness.chats.dataset import SavedDataset, choose_columns, read_saved_dataset
 from harness.config.base import Frozen
 from harness.config.load import build, expand, expand_template
 from harness.config.reading.source import Key
@@ -14,8 +14,9 @@ from harness.config.training.train import TrainSpec
 from harness.errors import CommandError, UserError
 from harness.package import needs
 from harness.preflight.findings import Finding, note
-from harness.preflight.rows.contents import RowCheck, check_rows
+from harness.preflight.rows.contents import RowCheck, check_rows, is_text
 from harness.preflight.rows.dataset import check_dataset
+from harness.preflight.rows.rendered import rendered_findings
 from harness.preflight.rows.template import check_template
 from harness.preflight.rows.tokens import (
     Unavailable,
@@ -87,6 +88,7 @@ def inspect_dataset(
         "max_length": max_length,
         "seed": seed,
     }
+    given["assistant_only_loss"] = not _is_plain(Path(str(given["dataset_name"])), split)
     train = build(TrainSpec, given, _OPTIONS)
     with Stages(report) as progress:
         progress.stage(f"the rows of {folder}")
@@ -110,12 +112,25 @@ def inspect_dataset(
     return Inspection(**seen, **found, findings=(*findings, *more))
 
 
+def _is_plain(folder: Path, split: str) -> bool:
+    """Prompts and completions that are texts: there is no assistant whose tokens could be told."""
+    try:
+        dataset = read_saved_dataset(folder, split)
+    except UserError:
+        return False  # said by the check of the dataset
+    columns = choose_columns(dataset.columns).trained
+    schema = next((batch.schema for batch in dataset.batches(columns)), None)
+    if "prompt" not in columns or schema is None:
+        return False
+    return all(is_text(schema.field(column).type) for column in columns)
+
+
 def _tokenised(
     train: TrainSpec, model: str, dataset: SavedDataset, data: RowCheck, show: int
 ) -> tuple[dict[str, Any], list[Finding]]:  # fmt: skip
     folder = find_model(model)
     static = check_template(train.chat_template_path, train.assistant_only_loss, folder)
-    if static:
+    if static and (train.assistant_only_loss or train.chat_template_path):
         return {}, static
     path = train.chat_template_path
     text = Path(path).read_text(encoding="utf-8") if path else None
@@ -131,6 +146,8 @@ def _tokenised(
         last = (problem.stderr.strip() or "no answer in time").splitlines()[-1]
         raise UserError(f"--model: the tokenizer of {model} fails: {last}") from None
     findings = template_findings(train, answer, name)
+    if not answer.probe_problem:
+        findings += rendered_findings(answer, data, name)
     sample, more = split_rows(list(suspects), list(rows), answer.rows, dataset.rows)
     findings += more
     if not rows or any(f.level == "error" for f in findings):

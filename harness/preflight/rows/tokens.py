@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from harness.chats.dataset import SavedDataset, choose_columns
-from harness.chats.end_token import with_end_token
+from harness.chats.end_token import with_end_token, with_end_tokens
 from harness.chats.tokenizing import Answer, Request, RowTokens
 from harness.config.training.train import TrainSpec
 from harness.errors import CommandError, ResultError
 from harness.package import needs
 from harness.preflight.findings import Finding, error, note, warning
 from harness.preflight.rows.contents import RowCheck
+from harness.preflight.rows.rendered import rendered_findings
 from harness.processes.shell import own_module, tethered
 from harness.runs.files import read_json
 
@@ -24,6 +25,7 @@ SAMPLE_ROWS = 2000
 TEMPLATE, DATA, EOS = "train.chat_template_path", "train.dataset_name", "train.eos_token"
 _TIMEOUT_S = 180.0
 _MANY = 0.05
+_SHOWN = 5
 
 
 class Unavailable(Exception):
@@ -83,11 +85,14 @@ class Sample:
 def sample_rows(
     dataset: SavedDataset, data: RowCheck, seed: int
 ) -> tuple[dict[int, dict[str, Any]], dict[int, dict[str, Any]]]:
-    """Rows by number, with the columns that TRL reads: suspects, and a random sample."""
+    """Rows by number, with the columns that are trained: suspects that are not in the sample, and a
+    random sample."""
     if not data.readable:
         return {}, {}
     columns = choose_columns(dataset.columns).read
-    return dataset.take(data.suspects, columns), dataset.sample(SAMPLE_ROWS, seed, columns)
+    rows = dataset.sample(SAMPLE_ROWS, seed, columns)
+    suspects = [number for number in data.suspects if number not in rows]
+    return dataset.take(suspects, columns), rows
 
 
 def request_for(
@@ -101,6 +106,7 @@ def request_for(
         eos_token=train.eos_token,
         trust_remote_code=bool(train.sft.get("trust_remote_code", False)),
         revision=(train.sft.get("model_init_kwargs") or {}).get("revision"),
+        pad_token=train.sft.get("pad_token"),
         masked=train.assistant_only_loss,
         completion_only=train.sft.get("completion_only_loss") is not False,
         max_length=train.max_length,
@@ -129,6 +135,8 @@ def check_tokens(
         last = (problem.stderr.strip() or "it did not answer in time").splitlines()[-1]
         return None, [error("train.model_name", f"the tokenizer of {model} fails: {last}")]
     findings = template_findings(train, answer, model)
+    if not answer.probe_problem:
+        findings += rendered_findings(answer, data, model)
     broken = any(f.level == "error" for f in findings)
     if broken or not rows or not answer.rows or dataset is None:
         return None, findings  # with a wrong template the rows tell nothing
@@ -144,9 +152,10 @@ def split_rows(
     sample = Sample(dict(zip(sampled, answers[len(suspects) :], strict=False)), of)
     if not failed:
         return sample, []
+    first = ", ".join(map(str, list(failed)[:_SHOWN])) + (", …" if len(failed) > _SHOWN else "")
     text = (
-        f"rows with empty contents or unknown roles cannot be rendered "
-        f"(number {', '.join(map(str, failed))}): {next(iter(failed.values()))}"
+        f"{len(failed):,} of {len(suspects):,} rows of rare shapes cannot be rendered "
+        f"(number {first}): {next(iter(failed.values()))}"
     )
     cure = "Leave these rows out, or use a template that takes them"
     return sample, [error(DATA, text, cure)]
@@ -163,7 +172,7 @@ def template_findings(train: TrainSpec, answer: Answer, model: str) -> list[Find
     if not answer.has_template:
         return []  # said by the static check
     if answer.probe_problem:
-        text = f"a system message and two turns cannot be rendered: {answer.probe_problem}"
+        text = f"two questions with answers cannot be rendered: {answer.probe_problem}"
         return [error(TEMPLATE, text, shipped)]
     findings = []
     if train.assistant_only_loss and not answer.probe_trained:
@@ -193,10 +202,20 @@ def _end_findings(train: TrainSpec, answer: Answer, model: str) -> list[Finding]
     known = _known_ends(Path(model))
     asked = answer.eos.id if answer.eos and train.eos_token is not None else None
     # TRL puts eos_token in front, then the trainer puts the template's end token.
-    ids = with_end_token(with_end_token(known, asked), answer.end.id if answer.end else None)
-    names = {t.id: t.text for t in (answer.eos, answer.end) if t}
+    ids = with_end_tokens(
+        with_end_token(known, asked),
+        [t.id for t in answer.ends],
+        answer.end.id if answer.end else None,
+    )
+    names = {t.id: t.text for t in (answer.eos, answer.end, *answer.ends) if t}
     listed = ", ".join(f"{names[i]} ({i})" if i in names else str(i) for i in ids) or "nothing"
     findings = [note(EOS, f"each checkpoint's generation_config will list as end tokens: {listed}")]
+    for token in answer.inner_ends:
+        text = (
+            f"{token.text} ends some turns and stands inside of answers, too: it is no end token "
+            "in generation_config, as a server would cut these answers off"
+        )
+        findings.append(note(EOS, text))
     if answer.end is None:
         text = "no special token ends an assistant's turn in the template: a server never stops"
         findings.append(warning(TEMPLATE, text, "End each turn with a token such as <|im_end|>"))

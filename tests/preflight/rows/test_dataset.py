@@ -49,11 +49,12 @@ def test_columns_must_be_a_conversation(
     folder = saved_dataset(tmp_path / "d", columns=columns)
     dataset, findings = check_dataset(train(folder))
     assert dataset is not None and dataset.rows == 10
-    assert [f.message for f in findings] == (
+    wrong = [f.message for f in findings if f.level == "error"]
+    assert wrong == (
         [] if good else [f"{folder}: columns are {', '.join(columns)}; "
                          "`messages` (or `prompt` and `completion`) is expected"]
     )  # fmt: skip
-    assert all("data convert" in f.cure for f in findings)
+    assert all("data convert" in f.cure for f in findings if f.level == "error")
 
 
 def test_a_dataset_without_rows_is_an_error_and_no_unreadable_one(tmp_path: Path) -> None:
@@ -102,3 +103,10 @@ def test_damage_is_one_finding_that_names_the_place(
     dataset, (finding,) = check_dataset(train(folder))
     assert dataset is None
     assert words in finding.message and str(folder) in finding.message
+
+
+def test_what_is_left_out_is_said(tmp_path: Path) -> None:
+    columns = ("input_ids", "labels", "messages", "tools")
+    (found,) = check_dataset(train(saved_dataset(tmp_path / "d", columns=columns)))[1]
+    assert (found.level, found.place) == ("note", "train.dataset_name")
+    assert found.message == "only messages and tools are read; left out: input_ids, labels"

@@ -165,3 +165,14 @@ def test_a_tokenizer_that_cannot_be_asked_is_the_users_matter(
     shown = fails(CommandError(["python"], 1, "", "Traceback …\nValueError: no such token\n"))
     assert shown == f"--model: the tokenizer of {tiny} fails: ValueError: no such token"
     assert fails(CommandError(["python"], None, "", "")).endswith("fails: no answer in time")
+
+
+def test_plain_prompts_and_completions_are_taken_as_check_takes_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inspect, "ask", answer)
+    folder = saved_dataset(tmp_path / "d", columns=("prompt", "completion"))
+    seen = look(folder, name=str(model(tmp_path / "m")))
+    assert messages(seen, "error") == []
+    assert seen.sampled == 10
+    assert [trained for _, trained in seen.shown[0].spans] == [False, True]
