@@ -12,7 +12,6 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import harness
@@ -33,6 +32,7 @@ _MODULES = {
     "code": ("evalplus",),
     "report": ("matplotlib",),
     "demo": ("gguf",),
+    "dedup": ("datasketch",),
 }  # fmt: skip
 """Extra -> what our code imports of it."""
 
@@ -64,24 +64,25 @@ def copy_to(folder: Path) -> None:
 
     Only what is ours: of site-packages nothing else. Raises OSError.
     """
-    for source in _files(PACKAGE):
-        if not source.is_relative_to(_INSIDE):
-            _copy(source, folder / PACKAGE.name / source.relative_to(PACKAGE))
-    for source in _files(SHIPPED / "templates"):
-        _copy(source, folder / source.relative_to(SHIPPED))
-
-
-def _files(folder: Path) -> Iterator[Path]:
-    for path in sorted(folder.rglob("*")):
-        if path.is_file() and "__pycache__" not in path.parts:
-            yield path
+    _copy(PACKAGE, folder / PACKAGE.name)
+    _copy(SHIPPED / "templates", folder / "templates")
 
 
 def _copy(source: Path, target: Path) -> None:
-    """Contents and whether it is a program; an installed file may be read-only, its copy is not."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(source, target)
-    target.chmod(0o755 if source.stat().st_mode & 0o111 else 0o644)
+    """A folder's files: contents, and whether each is a program.
+
+    What is installed may be read-only, its copy is not.
+    """
+    target.mkdir(parents=True, exist_ok=True)
+    with os.scandir(source) as entries:
+        for entry in entries:
+            if entry.is_dir():
+                if entry.name not in ("__pycache__", _INSIDE.name):
+                    _copy(Path(entry.path), target / entry.name)
+            elif entry.is_file():
+                copy = os.path.join(target, entry.name)
+                shutil.copyfile(entry.path, copy)
+                os.chmod(copy, 0o755 if entry.stat().st_mode & 0o111 else 0o644)
 
 
 if __name__ == "__main__":

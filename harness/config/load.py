@@ -16,7 +16,7 @@ from harness.config.reading.words import messages
 from harness.config.serve import ServeSpec
 from harness.config.site import Site
 from harness.config.spec import Spec
-from harness.config.training.sft_fields import SFT_FIELDS
+from harness.config.training.sft_fields import RENAMED, SFT_FIELDS
 from harness.errors import UserError, nearest, quoted
 from harness.package import SHIPPED, find_template
 
@@ -142,8 +142,8 @@ def _validate(model: type[Model], source: Source) -> Model:
     try:
         return model.model_validate(source.data)
     except ValidationError as error:
-        further = SFT_FIELDS if model is Spec else ()
-        raise UserError("\n".join(messages(model, source, error.errors(), further))) from None
+        names = (SFT_FIELDS, RENAMED) if model is Spec else ()
+        raise UserError("\n".join(messages(model, source, error.errors(), *names))) from None
 
 
 def expand(text: str, where: str) -> Path:

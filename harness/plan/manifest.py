@@ -113,7 +113,8 @@ def read_manifest(run: RunPaths) -> Manifest:
 
 def write_manifest(run: RunPaths, manifest: Manifest) -> None:
     """Write the first manifest of a run."""
-    write_json(run.manifest, manifest.model_dump(mode="json", exclude_defaults=True))
+    # In one line: its indented form takes ten times as long, and of many cells is not read by eye.
+    write_json(run.manifest, manifest.model_dump(mode="json", exclude_defaults=True), indent=None)
 
 
 def announce(run: RunPaths, intents: Sequence[Intent]) -> None:
@@ -125,6 +126,11 @@ def add_submission(run: RunPaths, job: str, job_id: str, tasks: tuple[int, ...] 
     """Record that a job was accepted by the scheduler. Outlives this process, killed or not."""
     submission = Submission(job=job, id=job_id, time=utc_now(), tasks=tasks)
     _append(run, [{"submission": submission.model_dump(mode="json")}])
+
+
+def is_announced(run: RunPaths) -> bool:
+    """Whether a job is announced that has no id. Raises ResultError."""
+    return bool(_read_journal(run)[0])
 
 
 def settle(run: RunPaths) -> None:

@@ -14,7 +14,7 @@ def total_steps(train: TrainSpec, rows: int | None) -> int:
     """Optimizer steps of a training run.
 
     `max_steps` where it is set; else ceil(epochs x steps per epoch) with the Trainer's own rule:
-    ceil(ceil(ceil(rows / batch) / world) / accumulation) steps an epoch (transformers, Trainer).
+    ceil(batches of a process / accumulation) steps an epoch (transformers, Trainer).
     Raises UserError when neither is known.
     """
     if train.max_steps is not None:
@@ -27,11 +27,18 @@ def total_steps(train: TrainSpec, rows: int | None) -> int:
         raise UserError(
             "train.packing: the number of steps depends on how rows pack: set train.max_steps"
         )
-    batches = math.ceil(min(rows, train.max_samples) / train.per_device_train_batch_size)
-    per_epoch = max(
-        math.ceil(math.ceil(batches / train.world_size) / train.gradient_accumulation_steps), 1
-    )
+    batches = process_batches(train, rows)
+    per_epoch = max(math.ceil(batches / train.gradient_accumulation_steps), 1)
     return math.ceil(train.num_train_epochs * per_epoch)
+
+
+def process_batches(train: TrainSpec, rows: int) -> int:
+    """Batches that each process has of an epoch: ceil(ceil(rows / batch) / world), or with
+    `dataloader_drop_last` floor of both (torch's DataLoader, accelerate's BatchSamplerShard)."""
+    used, batch = min(rows, train.max_samples), train.per_device_train_batch_size
+    if train.sft.get("dataloader_drop_last"):
+        return used // batch // train.world_size
+    return math.ceil(math.ceil(used / batch) / train.world_size)
 
 
 def planned_steps(train: TrainSpec, total: int) -> list[int]:

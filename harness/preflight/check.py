@@ -26,10 +26,13 @@ from harness.preflight.rows.dataset import check_dataset
 from harness.preflight.rows.template import check_template
 from harness.preflight.rows.tokens import check_tokens
 from harness.preflight.stages import Stages
+from harness.preflight.training.adapter import check_adapter
 from harness.preflight.training.disk import check_disk
+from harness.preflight.training.fields import check_fields
 from harness.preflight.training.memory import check_memory
 from harness.preflight.training.model import check_model
 from harness.preflight.training.output_dir import check_output
+from harness.preflight.training.padding import check_padding
 from harness.preflight.training.parallelism import check_parallelism
 from harness.preflight.training.software import check_software
 from harness.preflight.training.steps import check_steps, check_time, fix_steps
@@ -135,6 +138,9 @@ def check(
             findings += check_tasks(spec.name, spec.evaluation, site)
             findings += check_judge(spec, site, rows)
             findings += check_serving(spec.evaluation, site, scheduler, folder)
+        progress.stage("the fields, by the trainer's own rules")
+        findings += check_fields(train, site)
+        findings += check_adapter(train, folder) + check_padding(train, folder)
         findings += check_offline(spec.train, spec.evaluation, site, folder)
         findings += check_software(spec.train, site)
         findings += check_machine(spec, site, scheduler)

@@ -64,6 +64,30 @@ def run(
     return out, err
 
 
+def tethered(
+    argv: Sequence[str],
+    *,
+    timeout: float = DEFAULT_TIMEOUT_S,
+    stdin: str = "",
+    env: Mapping[str, str] | None = None,
+) -> str:
+    """As `call`, of a program that may take its time: however we die, it and all that it started
+    end with us."""
+    guarded = [*own_module("harness.processes.tether", bare=True), str(os.getpid()), *argv]
+    code, out, err = _run(guarded, timeout, stdin.encode(), env)
+    if code != 0:
+        raise CommandError(argv, code, out, err)
+    return out
+
+
+def cannot_start(program: str, error: OSError) -> tuple[int, str]:
+    """Exit code and words for a program that did not even start."""
+    if isinstance(error, FileNotFoundError):
+        return NO_SUCH_PROGRAM, f"{program}: no such program"
+    # not executable, a file in its path is no folder, no program at all, …
+    return CANNOT_EXECUTE, f"{program}: cannot be started: {error.strerror}"
+
+
 def _run(
     argv: list[str], timeout: float, stdin: bytes, env: Mapping[str, str] | None
 ) -> tuple[int | None, str, str]:
@@ -71,12 +95,9 @@ def _run(
         process = subprocess.Popen(
             argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env
         )
-    except FileNotFoundError:
-        return NO_SUCH_PROGRAM, "", f"{argv[0]}: no such program"
-    except (
-        OSError
-    ) as error:  # not executable, a file in its path is no folder, no program at all, …
-        return CANNOT_EXECUTE, "", f"{argv[0]}: cannot be started: {error.strerror}"
+    except OSError as error:
+        failed, said = cannot_start(argv[0], error)
+        return failed, "", said
     code: int | None = None
     with process:
         try:
@@ -94,12 +115,15 @@ def _run(
     return code, out.decode(errors="replace"), err.decode(errors="replace")
 
 
-def own_module(module: str, *arguments: str, isolated: bool = False) -> list[str]:
+def own_module(
+    module: str, *arguments: str, isolated: bool = False, bare: bool = False
+) -> list[str]:
     """The command that runs `main()` of a module of this package, from any folder.
 
-    `isolated` keeps the user's own packages and PYTHON* variables out (`python -I`).
+    `isolated` keeps the user's own packages and PYTHON* variables out (`python -I`), `bare` all
+    packages but the standard library, too, whose search takes time.
     """
-    flags = ["-I"] if isolated else []
+    flags = ["-I", "-S"] if bare else ["-I"] if isolated else []
     code = _RUN_MAIN.format(module=module)
     return [sys.executable, *flags, "-c", code, str(ROOT), *arguments]
 

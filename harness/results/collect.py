@@ -24,6 +24,7 @@ from harness.results.table import (
     write_csv,
     write_long_csv,
 )
+from harness.results.walk import is_tool_file
 from harness.runs.files import read_json
 from harness.runs.metrics import flatten, read_values
 from harness.runs.paths import RunPaths, checkpoint_name, find_run, find_runs
@@ -165,7 +166,10 @@ def collect_file(path: Path, name: str) -> Table:
     Values that are none are problems of the table. Raises ResultError for a file with nothing to read.
     """
     notes: list[str] = []
-    if tool_of(read_json(path)):
+    data = read_json(path)
+    # As in a tree: what is called and made like a program's results is not taken for a benchmark.
+    looks_foreign = isinstance(data, dict) and isinstance(data.get("results"), dict)
+    if tool_of(data) or (looks_foreign and is_tool_file(path.name)):
         found = read_tool_results(path)
         metrics, odd, notes = found.metrics, found.odd, found.cut
     else:

@@ -39,7 +39,7 @@ class Folder:
     @property
     def tool_files(self) -> list[str]:
         """What may be results of lm-eval or lighteval."""
-        return sorted(name for name in self.files if _TOOL_FILE.fullmatch(name))
+        return sorted(filter(is_tool_file, self.files))
 
     @property
     def graded(self) -> list[str]:
@@ -50,6 +50,11 @@ class Folder:
     def outputs(self) -> list[str]:
         """Answers as `ns`, we ourselves and lm-eval write them; not those that `grade` wrote."""
         return sorted(name for name in self.files if _is_output(name))
+
+
+def is_tool_file(name: str) -> bool:
+    """Whether a file is called as lm-eval or lighteval call theirs."""
+    return _TOOL_FILE.fullmatch(name) is not None
 
 
 def _is_output(name: str) -> bool:
@@ -63,7 +68,7 @@ def _is_output(name: str) -> bool:
 def _of_interest(name: str) -> bool:
     if name.endswith(".json"):
         known = name in (TASK, MANIFEST) or name.endswith(METRICS)
-        return known or _TOOL_FILE.fullmatch(name) is not None
+        return known or is_tool_file(name)
     return _is_output(name) or (name.startswith("output") and name.endswith(".done"))
 
 

@@ -28,6 +28,8 @@ RESUME_FILES = (
 _CONFIGS = ("config.json", "generation_config.json", "chat_template.jinja")
 _NO_WEIGHTS = ("training_args", "optimizer", "pytorch_model_fsdp")
 """What else ends in `.bin`; FSDP keeps a copy of the weights of its own for resuming."""
+MODEL_ONLY = "model_only"
+"""In a marker: neither optimizer nor schedule was saved."""
 ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 """PEFT's own names."""
 
@@ -134,8 +136,14 @@ def complete_checkpoints(folder: Path) -> dict[int, Path]:
 
 
 def is_resumable(checkpoint: Path) -> bool:
-    """Whether a marked checkpoint still has what training goes on from."""
-    return not (read_marker(checkpoint) or {}).get("optimizer_pruned", False)
+    """Whether a marked checkpoint has, and still has, what training goes on from."""
+    marker = read_marker(checkpoint) or {}
+    return not (marker.get("optimizer_pruned", False) or marker.get(MODEL_ONLY, False))
+
+
+def is_model_only(checkpoint: Path) -> bool:
+    """Whether it was saved without optimizer and schedule (`save_only_model`)."""
+    return bool((read_marker(checkpoint) or {}).get(MODEL_ONLY, False))
 
 
 def prune_optimizer(checkpoint: Path) -> int:

@@ -52,12 +52,12 @@ def open_atomic(path: Path) -> Iterator[IO[bytes]]:
         raise
 
 
-def write_json(path: Path, value: Any) -> None:
+def write_json(path: Path, value: Any, indent: int | None = 2) -> None:
     """Write a JSON file atomically; NaN and infinities are refused (ValueError).
 
     Half a surrogate pair, which UTF-8 cannot hold, stays escaped.
     """
-    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    text = json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=False) + "\n"
     write_text(path, text.encode("utf-8", "backslashreplace").decode())
 
 

@@ -12,10 +12,14 @@ from harness.errors import UserError
 from harness.runs.checkpoints import (
     complete_checkpoints,
     is_adapter,
+    is_model_only,
     is_resumable,
     read_marker,
 )
 from harness.runs.paths import checkpoint_step
+
+ROWS = "rows_sha256"
+"""In a marker: the digest of the rows that were trained on."""
 
 
 @dataclass(frozen=True)
@@ -56,8 +60,27 @@ def newest_complete(folder: Path) -> Path | None:
     return next((path for path in marked if is_resumable(path)), None)
 
 
-def check_resumable(checkpoint: Path, facts: BatchFacts, use_peft: bool = False) -> None:
-    """Raise UserError when a checkpoint was trained with another batch, world size or parallelism.
+def newest_model_only(folder: Path) -> Path | None:
+    """The newest marked checkpoint, where it was saved without optimizer and schedule."""
+    newest = next(iter(reversed(complete_checkpoints(folder).values())), None)
+    return newest if newest is not None and is_model_only(newest) else None
+
+
+def only_models(checkpoint: Path) -> str:
+    """Why training cannot go on from it, and the ways out."""
+    return (
+        f"{checkpoint}: cannot be resumed: it was saved with save_only_model, without optimizer and "
+        "schedule\nGive another output_dir to start anew, or another output_dir and this checkpoint "
+        "as model_name to train further from its weights; save_only_model: false keeps what resuming "
+        "needs, and `prune: optimizer` frees it after the evaluation."
+    )
+
+
+def check_resumable(
+    checkpoint: Path, facts: BatchFacts, use_peft: bool = False, rows: str | None = None
+) -> None:
+    """Raise UserError when a checkpoint was trained with another batch, world size or parallelism,
+    or on other rows (`rows` is their digest).
 
     Data order and optimizer state would no longer fit each other, silently.
     """
@@ -75,6 +98,8 @@ def check_resumable(checkpoint: Path, facts: BatchFacts, use_peft: bool = False)
         for name, value in now.items()
         if name in marker and marker[name] != value
     ]
+    if rows is not None and marker.get(ROWS, rows) != rows:
+        changed.append("the rows of dataset_name are others than it was trained on")
     if changed:
         raise UserError(
             f"{checkpoint}: cannot be resumed: {'; '.join(changed)}\n"

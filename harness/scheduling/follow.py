@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
+from harness.config.evaluate import EvalSpec
 from harness.errors import SchedulerError
 from harness.runs.paths import RunPaths
 from harness.scheduling.cells import CellStatus
@@ -92,7 +93,7 @@ def _answers(status: RunStatus, cell: CellStatus) -> str:
     items, backend = facts.get("items"), facts.get("backend", "builtin")
     if not isinstance(items, int):
         # A program of its own says in its log alone how far it is.
-        return ", starting the server" if backend == "builtin" else f", {backend} is at work"
+        return f", {backend} is at work" if backend != "builtin" else _starting(status)
     paths = status.run.cell(cell.cell.checkpoint, cell.cell.benchmark)
     total, there = items * cell.cell.repeats, 0
     for repeat in range(cell.cell.repeats):
@@ -100,6 +101,12 @@ def _answers(status: RunStatus, cell: CellStatus) -> str:
             there += sum(1 for _ in file)
     quarters = 4 * there // total if total else 0
     return f", {total * quarters // 4} of {total} answers"
+
+
+def _starting(status: RunStatus) -> str:
+    spec = status.facts.spec
+    theirs = isinstance(spec, EvalSpec) and spec.external is not None
+    return ", asking the server" if theirs else ", starting the server"
 
 
 def _steps(status: RunStatus) -> str:

@@ -14,7 +14,7 @@ from filelock import FileLock, Timeout
 
 from harness.errors import HarnessError, SchedulerError, SubmissionError, UserError
 from harness.plan.facts import RunFacts
-from harness.plan.manifest import Manifest, add_submission, read_manifest, settle
+from harness.plan.manifest import Manifest, add_submission, is_announced, read_manifest, settle
 from harness.runs.paths import RunPaths
 from harness.scheduling.schedulers.calls import name_calls
 from harness.scheduling.schedulers.scheduler import JobState, Scheduler
@@ -45,7 +45,7 @@ def undone(
             raise
         finally:
             with suppress(OSError):  # the journal is read as well
-                if run.manifest.is_file() and not read_manifest(run).intents:
+                if run.manifest.is_file() and not is_announced(run):
                     settle(run)
 
 

@@ -8,10 +8,12 @@ from typing import Annotated
 
 import typer
 
-from harness.errors import UserError
+from harness.errors import UserError, printable
 from harness.verbs.common import load_site, say
+from harness.verbs.data_rows import dedup, split
 from harness.verbs.options import AsJson, SetSite, SiteFile, help_of, numeric
 
+SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave bad rows out, and count them.")]
 data_app = typer.Typer(
     help=help_of(
         """Datasets to train on.
@@ -94,18 +96,25 @@ def get(
     revision: Annotated[
         str | None, typer.Option("--revision", help="Branch, tag or commit; default the newest.")
     ] = None,
+    skip_bad: SkipBad = False,
+    as_is: Annotated[
+        bool, typer.Option("--as-is", help="Keep the columns as they are; convert nothing.")
+    ] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace what is there.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Download a dataset once, where there is internet; started again, it goes on.
+
+    Chats of any shape that `data convert` knows end as `messages`, ready to train on.
 
     Example: python -m harness data get allenai/tulu-3-sft-mixture data/tulu-3-sft-mixture
     """
     from harness.data.get import get as get_dataset
 
     facts = get_dataset(
-        name, folder, subset=subset, split=split, revision=revision, force=force, report=say
-    )
+        name, folder, subset=subset, split=split, revision=revision, force=force, report=say,
+        skip_bad=skip_bad, as_is=as_is,
+    )  # fmt: skip
     if as_json:
         print(json.dumps(facts, indent=2))
         return
@@ -116,33 +125,62 @@ def get(
 
 @data_app.command()
 def convert(
-    source: Annotated[
-        Path, typer.Argument(metavar="FILE", help=".jsonl, .jsonl.gz, .json, .parquet or .csv.")
+    sources: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="SOURCE...",
+            help="Files (.jsonl, .json, .csv, .tsv, .parquet, .arrow; also .gz, .zst, .bz2, .xz), "
+            "folders as `hf download` leaves them, saved datasets, globs.",
+        ),
     ],
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where to write the dataset.")],
-    skip_bad: Annotated[
-        bool, typer.Option("--skip-bad", help="Leave bad rows out, and count them.")
+    skip_bad: SkipBad = False,
+    ask: Annotated[
+        str | None,
+        typer.Option("--ask", metavar="FIELD", help="The field that holds the question."),
+    ] = None,
+    answer: Annotated[
+        str | None, typer.Option("--answer", metavar="FIELD", help="The field with the answer.")
+    ] = None,
+    subset: Annotated[
+        str | None, typer.Option("--subset", help="One of a folder's, by its README.md.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Read all rows, write nothing, show the first chat.")
     ] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace what is there.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """A file of chats -> a dataset with a `messages` column; bad rows are named, not dropped.
+    """Chats in any usual shape -> a dataset with a `messages` column; bad rows are named, not dropped.
 
-    Rows hold `messages` (role, content), `conversations` (from, value), `prompt` and `completion`,
-    or `instruction`, `input` and `output`.
+    Rows hold `messages` (role, content), `conversations` (from, value), or question and answer in
+    fields of their own: instruction (input, history) and output, prompt and completion, query and
+    response. System prompts, tools, calls and reasoning are kept; what is left out is said. Several
+    splits, by name of file or list, become a DatasetDict.
 
-    Example: python -m harness data convert chats.jsonl data/chats
+    Examples: python -m harness data convert chats.jsonl data/chats
+              python -m harness data convert downloads/OpenHermes data/hermes --dry-run
+              python -m harness data convert 'exports/*.json' more.csv data/all --skip-bad
     """
-    from harness.data.convert import convert as convert_file
+    from harness.data.convert import convert as convert_files
+    from harness.data.convert import described
+    from harness.data.pairs import Columns
 
-    outcome = convert_file(source, folder, skip_bad=skip_bad, force=force, report=say)
+    outcome = convert_files(
+        sources, folder, skip_bad=skip_bad, force=force, dry_run=dry_run, subset=subset,
+        columns=Columns(ask, answer), report=say,
+    )  # fmt: skip
     if as_json:
-        print(json.dumps(vars(outcome), indent=2))
+        print(json.dumps(outcome.facts() | {"dry_run": dry_run}, indent=2, ensure_ascii=False))
         return
     for line in outcome.examples:
         say(f"left out: {line}")
-    left = f", {outcome.bad:,} bad rows left out" if outcome.bad else ""
-    print(f"{folder}: {outcome.rows:,} rows{left}")
+    for line in described(outcome, str(folder), done=not dry_run):
+        print(printable(line, one_line=True))
+    if dry_run and outcome.first is not None:
+        print(
+            "first row: " + printable(json.dumps(outcome.first, ensure_ascii=False), one_line=True)
+        )
 
 
 @data_app.command()
@@ -191,5 +229,7 @@ def inspect(
     raise typer.Exit(2 if any(f.level == "error" for f in seen.findings) else 0)
 
 
+data_app.command()(dedup)
+data_app.command()(split)
 for _command in data_app.registered_commands:
     _command.help = help_of(_command.callback.__doc__ if _command.callback else "")

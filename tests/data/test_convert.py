@@ -21,7 +21,7 @@ CHAT = [{"role": "user", "content": "Hé?"}, {"role": "assistant", "content": "J
 
 def run(source: Path, target: Path, **options: Any) -> Outcome:
     given = {"skip_bad": False, "force": False} | options
-    return convert(source, target, report=lambda text: None, **given)
+    return convert([source], target, report=lambda text: None, **given)
 
 
 def write(path: Path, *rows: Any) -> Path:
@@ -112,7 +112,7 @@ def test_only_the_first_bad_rows_are_shown_and_all_are_counted(tmp_path: Path) -
         ("none.jsonl", None, "no such file"),
         ("empty.jsonl", b"", "no row in it"),
         ("rows.xml", b"<x/>", "unknown kind of file; known: .jsonl"),
-        ("bytes.jsonl", b"\xff\xfe\x00", r"bytes\.jsonl:1: not UTF-8"),
+        ("bytes.jsonl", b"\xff\xfe\x00", r"bytes\.jsonl: cannot be read: it is not UTF-8"),
         ("not.parquet", b"PAR0", "cannot be read"),
         ("torn.jsonl.gz", gzip.compress(b'{"a": 1}\n' * 500, mtime=0)[:40], "cannot be read"),
     ],
@@ -171,3 +171,73 @@ def test_what_is_no_dataset_is_never_replaced(tmp_path: Path, kind: str) -> None
     with pytest.raises(UserError, match=r"precious: (holds no saved dataset|is no folder)"):
         run(source, target, force=True)
     assert target.read_text() == "thesis" if kind == "file" else (real / "thesis.txt").is_file()
+
+
+CALL = {"type": "function", "function": {"name": "add", "arguments": {"a": 1, "b": None}}}
+OTHER = {"type": "function", "function": {"name": "find", "arguments": '{"city": "Ulm"}'}}
+
+
+def test_tools_calls_and_thinking_come_back_as_they_were(tmp_path: Path) -> None:
+    def row(call: dict[str, Any], tool: dict[str, Any]) -> dict[str, Any]:
+        answer = {"role": "assistant", "content": "3", "reasoning_content": "one and two"}
+        turns = [CHAT[0], {"role": "assistant", "content": None, "tool_calls": [call]},
+                 {"role": "tool", "content": "3"}, answer]  # fmt: skip
+        return {"messages": turns, "tools": [tool]}
+
+    tools = [{"name": "add", "parameters": {"a": None}}, {"name": "find", "strict": True}]
+    rows = [row(CALL, tools[0]), row(OTHER, tools[1]), {"messages": CHAT}]
+    outcome = run(write(tmp_path / "rows.jsonl", *rows), tmp_path / "out")
+    assert outcome.tally.kept == {"messages": 3, "tools": 2, "tool_calls (of turns)": 2,
+                                  "reasoning_content (of turns)": 2}  # fmt: skip
+    made = load_from_disk(str(tmp_path / "out")).to_list()
+    assert [row["tools"] for row in made] == [tools[:1], tools[1:], None]
+    calls = [row["messages"][1]["tool_calls"] for row in made]
+    assert calls == [[CALL], [OTHER], None]
+    kept = {name: value for name, value in made[0]["messages"][3].items() if value is not None}
+    assert kept == rows[0]["messages"][3]
+    # and once more, from the saved set and from parquet
+    again = run(tmp_path / "out", tmp_path / "again")
+    assert again.rows == 3
+    assert load_from_disk(str(tmp_path / "again")).to_list() == made
+    load_from_disk(str(tmp_path / "out")).to_parquet(tmp_path / "rows.parquet")
+    run(tmp_path / "rows.parquet", tmp_path / "third")
+    assert load_from_disk(str(tmp_path / "third")).to_list() == made
+
+
+def test_splits_and_shapes_that_alternate_end_in_one_set_of_columns(tmp_path: Path) -> None:
+    shapes = [{"messages": CHAT}, {"query": "Hé?", "response": "Ja 🙂", "tools": '[{"name": "a"}]'}]
+    (tmp_path / "got").mkdir()
+    write(tmp_path / "got" / "train.jsonl", *shapes * 2)
+    (tmp_path / "got" / "test.json").write_text(json.dumps({"data": shapes[:1]}))
+    outcome = run(tmp_path / "got", tmp_path / "out")
+    assert outcome.splits == {"train": 4, "test": 1}
+    made = load_from_disk(str(tmp_path / "out"))
+    assert made["train"].features == made["test"].features
+    assert [row["messages"] for row in made["train"].to_list()] == [CHAT] * 4
+
+
+def test_a_set_saved_with_another_format_is_read_as_it_is(tmp_path: Path) -> None:
+    Dataset.from_list([{"prompt": "q", "completion": "a", "n": 1}]).with_format(
+        "numpy", columns=["n"]
+    ).save_to_disk(tmp_path / "d")
+    assert run(tmp_path / "d", tmp_path / "out").rows == 1
+
+
+def test_a_run_that_breaks_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("harness.data.writing._narrow", broken)
+    source = write(tmp_path / "rows.jsonl", {"messages": CHAT})
+    with pytest.raises(KeyboardInterrupt):
+        run(source, tmp_path / "out")
+    assert [p.name for p in tmp_path.iterdir()] == ["rows.jsonl"]
+
+
+def test_fields_without_end_are_counted_in_bounds(tmp_path: Path) -> None:
+    rows = [{"prompt": "q", "completion": "a", f"field{i}": 1} for i in range(600)]
+    outcome = run(write(tmp_path / "rows.jsonl", *rows), tmp_path / "out")
+    assert len(outcome.tally.dropped) == 501
+    assert outcome.tally.dropped["others"] == 100
+    (line,) = [line for line in outcome.tally.lines() if line.startswith("dropped: others 100, ")]
+    assert line.endswith(", and 471 more")

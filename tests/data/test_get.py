@@ -121,3 +121,50 @@ def test_a_folder_of_something_else_is_never_replaced(server: Hub, tmp_path: Pat
     assert done.returncode == 2
     assert "not from here" in done.stderr
     assert (tmp_path / "out" / "thesis.tex").exists()
+
+
+HERMES = [{"conversations": [{"from": "human", "value": f"q{i}"}, {"from": "gpt", "value": "a"}],
+           "system_prompt": "Speak like a robot." if i else "", "source": "x"} for i in range(3)]  # fmt: skip
+ULTRA = [{"prompt": f"q{i}", "prompt_id": str(i), "messages": [
+    {"role": "user", "content": f"q{i}"}, {"role": "assistant", "content": "a"}]} for i in range(3)]  # fmt: skip
+
+
+def parquet(rows: list[dict[str, object]]) -> bytes:
+    file = io.BytesIO()
+    Dataset.from_list(rows).to_parquet(file)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(("rows", "dropped"), [(HERMES, "source 3"), (ULTRA, "prompt_id 3")],
+                         ids=["hermes", "ultrachat"])  # fmt: skip
+def test_chats_of_another_shape_end_ready_to_train(
+    rows: list[dict[str, object]], dropped: str, tmp_path: Path
+) -> None:
+    target = tmp_path / "chats"
+    names = [f"data/{split}-00000-of-00001.parquet" for split in ("train_sft", "test_sft")]
+    with hub("lab/chats", {name: parquet(rows) for name in names}) as server:
+        done = get(server, tmp_path / "hf", "lab/chats", str(target))
+        raw = get(server, tmp_path / "hf", "lab/chats", str(tmp_path / "raw"), "--as-is")
+    assert done.returncode == 0, done.stderr
+    assert "test_sft: 3 rows, train_sft: 3 rows; columns messages;" in done.stdout
+    assert "dropped: " in done.stderr and dropped.replace("3", "6") in done.stderr
+    made = load_from_disk(str(target))["train_sft"]
+    turns = [[turn["content"] for turn in row] for row in made["messages"]]
+    first = ["Speak like a robot."] if rows is HERMES else []
+    assert turns == [["q0", "a"], [*first, "q1", "a"], [*first, "q2", "a"]]
+    assert raw.returncode == 0, raw.stderr
+    assert load_from_disk(str(tmp_path / "raw"))["test_sft"].column_names == list(rows[0])
+
+
+def test_bad_chats_stop_it_with_their_row_and_other_data_is_kept_as_it_is(tmp_path: Path) -> None:
+    bad = [*ULTRA, {"prompt": "q", "prompt_id": "9", "messages": []}]
+    with hub("lab/chats", {"train.parquet": parquet(bad)}) as server:
+        done = get(server, tmp_path / "hf", "lab/chats", str(tmp_path / "chats"))
+        kept = get(server, tmp_path / "hf", "lab/chats", str(tmp_path / "chats"), "--skip-bad")
+    assert done.returncode == 2, done.stderr
+    assert "train: row 4: messages is empty" in done.stderr
+    assert kept.returncode == 0 and "train: 3 rows" in kept.stdout
+    with hub("lab/text", {"train.parquet": parquet([{"text": "x"}])}) as server:
+        other = get(server, tmp_path / "hf", "lab/text", str(tmp_path / "text"))
+    assert other.returncode == 0 and "columns text" in other.stdout
+    assert "no chats (columns text): kept as it is" in other.stderr

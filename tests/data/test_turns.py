@@ -1,126 +1,102 @@
-"""One row of a file becomes the turns of one chat, or says why it is none."""
+"""One turn in anybody's form: what it says, thinks and calls."""
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 
-from harness.data.turns import ROLES, SPEAKERS, BadRow, to_messages
+from harness.data.tally import BadRow, Note
+from harness.data.turns import to_turns
 
-CHAT = [{"role": "user", "content": "Hé?"}, {"role": "assistant", "content": "Ja 🙂"}]
-
-
-def reason(row: dict[str, Any]) -> str:
-    with pytest.raises(BadRow) as caught:
-        to_messages(row)
-    return str(caught.value)
+CALL = {"type": "function", "function": {"name": "add", "arguments": {"a": 1, "b": None}}}
 
 
-@pytest.mark.parametrize(("speaker", "role"), SPEAKERS.items())
-def test_every_speaker_of_a_conversation_has_its_role(speaker: str, role: str) -> None:
-    value = {"from": speaker, "value": "x"}
-    turns = to_messages({"conversations": [value, {"from": "gpt", "value": "y"}]})
-    assert turns == [{"role": role, "content": "x"}, {"role": "assistant", "content": "y"}]
-    assert role in ROLES
+def turns(turn: Any) -> tuple[list[dict[str, Any]], set[Note]]:
+    notes: set[Note] = set()
+    return to_turns(turn, notes), notes
 
 
-def test_a_person_asks_and_a_model_answers_whatever_they_are_called() -> None:
-    for asks, answers in (("human", "gpt"), ("user", "assistant"), ("human", "chatgpt"),
-                          ("user", "model"), ("human", "bot")):  # fmt: skip
-        said = [{"from": asks, "value": "Hé?"}, {"from": answers, "value": "Ja 🙂"}]
-        assert to_messages({"conversations": said}) == CHAT
+@pytest.mark.parametrize(
+    ("turn", "calls"),
+    [
+        ({"role": "assistant", "content": None, "tool_calls": [CALL]}, [CALL]),
+        ({"role": "assistant", "content": None, "tool_calls": json.dumps([CALL])}, [CALL]),
+        ({"from": "function_call", "value": '{"name": "add", "arguments": {"a": 1, "b": null}}'}, [CALL]),
+        ({"from": "function_call", "value": '[{"name": "add", "arguments": "{}"}]'},
+         [{"type": "function", "function": {"name": "add", "arguments": "{}"}}]),
+        ({"role": "assistant", "content": "", "function_call": {"name": "add", "arguments": "{}"}},
+         [{"type": "function", "function": {"name": "add", "arguments": "{}"}}]),
+        ({"role": "assistant", "content": [{"type": "tool_use", "id": "t1", "name": "add", "input": {"a": 1}}]},
+         [{"id": "t1", "type": "function", "function": {"name": "add", "arguments": {"a": 1}}}]),
+    ],
+    ids=["openai", "openai-text", "sharegpt", "sharegpt-list", "openai-old", "anthropic"],
+)  # fmt: skip
+def test_calls_of_every_form_become_tool_calls_with_their_arguments_as_they_are(
+    turn: Any, calls: list[Any]
+) -> None:
+    (made,), notes = turns(turn)
+    assert (made["role"], made["tool_calls"]) == ("assistant", calls)
+    assert ("kept", "tool_calls (of turns)") in notes
 
 
-def test_messages_go_before_the_other_shapes_of_a_row() -> None:
-    others = {"prompt": "a", "completion": "b", "instruction": "c", "output": "d"}
-    assert to_messages({"messages": CHAT, "conversations": [], **others}) == CHAT
-    assert to_messages({"messages": None, **others})[0]["content"] == "a"
-    assert to_messages({"instruction": "c", "output": "d"})[0]["content"] == "c"
+@pytest.mark.parametrize("field", ["reasoning_content", "reasoning", "thinking"])
+def test_thinking_is_kept_whatever_it_is_called(field: str) -> None:
+    (made,), _ = turns({"role": "assistant", "content": "5", field: "two and three"})
+    assert made == {"role": "assistant", "content": "5", "reasoning_content": "two and three"}
+    parts = [{"type": "thinking", "thinking": "two and three"}, {"type": "text", "text": "5"}]
+    assert turns({"role": "assistant", "content": parts})[0] == [made]
 
 
-def test_further_fields_of_row_and_turn_are_left_out() -> None:
-    turns = [{**turn, "weight": 1, "name": "x", "tool_calls": []} for turn in CHAT]
-    assert to_messages({"messages": turns, "id": 7, "source": None}) == CHAT
+def test_parts_of_text_are_one_text_and_results_of_tools_are_turns() -> None:
+    parts = [{"type": "text", "text": "Look: "}, "here", {"text": "."}]
+    (made,), notes = turns({"role": "user", "content": parts})
+    assert made["content"] == "Look: here."
+    assert ("merged", "parts of contents -> text") in notes
+    result = {
+        "type": "tool_result",
+        "tool_use_id": "t1",
+        "content": [{"type": "text", "text": "3"}],
+    }
+    made_of, _ = turns({"role": "user", "content": [result, {"type": "text", "text": "And?"}]})
+    tool = {"role": "tool", "content": "3", "tool_call_id": "t1"}
+    assert made_of == [tool, {"role": "user", "content": "And?"}]
+    assert turns({"role": "user", "content": [result]})[0] == [tool]
 
 
-def test_text_is_kept_to_the_last_blank() -> None:
-    text = "  def f():\n\treturn '\u2028'  \n"
-    row = {"prompt": text, "completion": text}
-    assert [turn["content"] for turn in to_messages(row)] == [text, text]
+def test_a_result_that_is_an_object_is_its_json() -> None:
+    (made,), _ = turns({"from": "observation", "value": {"sum": 3}})
+    assert made == {"role": "tool", "content": '{"sum": 3}'}
 
 
-def test_system_and_tool_may_say_nothing_and_speak_anywhere() -> None:
-    said = [("system", ""), ("user", "a"), ("assistant", "b"), ("tool", " "), ("assistant", "c")]
-    turns = [{"role": role, "content": text} for role, text in said]
-    assert to_messages({"messages": turns}) == turns
-
-
-def test_a_prompt_of_turns_and_a_completion_of_text_go_together() -> None:
-    system = {"role": "system", "content": "Be brief."}
-    row = {"prompt": [system, CHAT[0]], "completion": "Ja 🙂"}
-    assert to_messages(row) == [system, *CHAT]
-    assert (
-        reason({"prompt": [], "completion": "x"}) == "prompt is empty; a list of turns is expected"
-    )
-
-
-def test_an_instruction_without_input_is_asked_alone() -> None:
-    for nothing in ({}, {"input": None}, {"input": ""}):
-        row = {"instruction": "Add.", "output": "5", **nothing}
-        assert to_messages(row)[0] == {"role": "user", "content": "Add."}
-    assert to_messages({"instruction": "", "input": "2 3", "output": "5"})[0]["content"] == "2 3"
+def test_names_ids_and_weights_stay() -> None:
+    given = {"role": "tool", "content": "3", "name": "add", "tool_call_id": "t1"}
+    assert turns(given)[0] == [given]
+    (made,), _ = turns({"from": "gpt", "value": "A", "weight": 0})
+    assert made["weight"] == 0.0
+    (made,), _ = turns({"from": "gpt", "value": "A", "weight": None})
+    assert "weight" not in made
 
 
 @pytest.mark.parametrize(
     ("turn", "words"),
     [
-        ("hello", "a turn is str; {role, content} is expected"),
-        (None, "a turn is missing or null; {role, content} is expected"),
-        ({"content": "x"}, "unknown role None; known: system, user, assistant, tool"),
-        ({"role": ["user"], "content": "x"}, "unknown role ['user']; known: "),
-        ({"role": "it's\na", "content": "x"}, 'unknown role "it\'s\\na"; known: '),
-        ({"role": "user", "content": [{"type": "text"}]},
-         "the content of a user turn is list; text is expected"),
-        ({"role": "user", "content": []}, "the content of a user turn is empty; text is expected"),
-        ({"role": "user"}, "the content of a user turn is missing or null; text is expected"),
-        ({"role": "user", "content": 0}, "the content of a user turn is int; text is expected"),
-        ({"role": "user", "content": "\n\t "}, "turn 1 (user) is empty"),
-        ({"role": "user", "content": "a\ud800"}, "turn 1 (user) has half of a surrogate pair"),
+        ({"role": "user", "content": [{"type": "image_url", "image_url": "x"}]}, "a part of type 'image_url'"),
+        ({"role": "assistant", "content": "", "tool_calls": [1]}, "a call in tool_calls is int"),
+        ({"role": "assistant", "content": "", "tool_calls": [{"function": {"arguments": "{}"}}]}, "names no function"),
+        ({"role": "assistant", "content": "", "tool_calls": "add(1)"}, "a text that is no JSON"),
+        ({"role": "user", "content": "", "tool_calls": [CALL]}, "only the assistant's may"),
+        ({"from": "function_call", "value": "add(1)"}, "function_call is a text that is no JSON"),
+        ({"role": "user", "from": "gpt", "content": "x"}, "role and from, which differ"),
+        ({"role": "user", "content": "x", "value": "y"}, "content and value, which differ"),
+        ({"role": "assistant", "content": "x", "reasoning": "a", "thinking": "b"}, "two kinds of reasoning"),
+        ({"role": "assistant", "content": "x", "reasoning": ["a"]}, "the reasoning of a turn is list"),
+        ({"role": "assistant", "content": 5}, "the content of a assistant turn is int"),
+        ({"role": "assistant", "content": "x", "weight": "0"}, "the weight of a turn is str"),
     ],
 )  # fmt: skip
-def test_a_turn_that_is_none_is_told_by_what_it_is(turn: Any, words: str) -> None:
-    assert words in reason({"messages": [CHAT[1], turn]})
-
-
-def test_a_speaker_is_not_a_role_and_a_role_not_a_speaker() -> None:
-    assert "unknown role 'human'" in reason({"messages": [{"role": "human", "content": "x"}]})
-    told = reason({"conversations": [{"from": None, "value": "x"}]})
-    assert told.startswith("unknown from None; known: human, user, gpt")
-
-
-@pytest.mark.parametrize(
-    ("row", "words"),
-    [
-        ({"messages": CHAT[:1]}, "no assistant turn, so nothing to train on"),
-        ({"messages": {}}, "messages is dict; a list of turns is expected"),
-        ({"conversations": ""}, "conversations is str; a list of turns is expected"),
-        ({"prompt": None, "completion": "x"}, "prompt is missing or null; text is expected"),
-        ({"prompt": "x", "completion": ""}, "turn 1 (assistant) is empty"),
-        ({"instruction": "x", "output": None}, "output is missing or null; text is expected"),
-        ({"instruction": "x"}, "its fields are instruction; expected are `messages`"),
-        ({"a b": 1, "ü": 2}, "its fields are a b, ü; expected are `messages`"),
-        ({}, "its fields are none; expected are `messages`"),
-    ],
-)
-def test_a_row_that_is_no_chat_says_why(row: dict[str, Any], words: str) -> None:
-    assert reason(row).startswith(words)
-
-
-def test_an_input_belongs_to_its_instruction() -> None:
-    turns = to_messages({"instruction": "Add.", "input": "2 3", "output": "5"})
-    assert turns[0]["content"] == "Add.\n\n2 3"
-    with pytest.raises(BadRow, match="tool_calls"):
-        to_messages(
-            {"messages": [CHAT[0], {"role": "assistant", "content": "", "tool_calls": [1]}]}
-        )
+def test_what_cannot_be_placed_is_told(turn: Any, words: str) -> None:
+    with pytest.raises(BadRow) as caught:
+        turns(turn)
+    assert words in str(caught.value)

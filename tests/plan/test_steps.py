@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from harness.config.training.train import TrainSpec
 from harness.errors import UserError
-from harness.plan.steps import planned_steps, total_steps
+from harness.plan.steps import planned_steps, process_batches, total_steps
 from tests.plan.test_plan import make_spec
 
 
@@ -91,3 +94,38 @@ def test_one_step_and_one_less_or_more_than_a_multiple() -> None:
     assert planned_steps(train, 500) == [500]
     assert planned_steps(train, 501) == [500, 501]
     assert planned_steps(of(save_steps=1), 3) == [1, 2, 3]
+
+
+@given(
+    rows=st.integers(1, 60), batch=st.integers(1, 9), world=st.integers(1, 4),
+    accumulation=st.integers(1, 4), epochs=st.sampled_from([0.3, 1.0, 2.5]), drop=st.booleans(),
+)  # fmt: skip
+def test_steps_of_any_sizes_are_those_of_the_trainer(
+    rows: int, batch: int, world: int, accumulation: int, epochs: float, drop: bool
+) -> None:
+    """By torch's, accelerate's and transformers' own code, without a model."""
+    data = pytest.importorskip("torch.utils.data", reason="needs the extra `train`")
+    loaders = pytest.importorskip("accelerate.data_loader", reason="needs the extra `train`")
+    trainer = pytest.importorskip("transformers", reason="needs the extra `train`").Trainer
+    sampler = data.BatchSampler(data.SequentialSampler(range(rows)), batch, drop)
+    shard = loaders.BatchSamplerShard(sampler, world, 0, even_batches=True)
+    given_args = SimpleNamespace(
+        max_steps=-1, gradient_accumulation_steps=accumulation, num_train_epochs=epochs
+    )
+    itself = SimpleNamespace(
+        get_total_train_batch_size=lambda _: 1, get_sp_size=lambda: 1, num_examples=len
+    )
+    loader = data.DataLoader(range(rows), batch_sampler=shard)
+    train = of(
+        per_device_train_batch_size=batch, gradient_accumulation_steps=accumulation,
+        use_cpu=True, cpu_processes=world, num_train_epochs=epochs, dataloader_drop_last=drop,
+        max_steps=-1,
+    )  # fmt: skip
+    assert train.max_steps is None
+    assert process_batches(train, rows) == len(loader)
+    if len(loader) == 0:  # which the trainer refuses, as check does
+        with pytest.raises(ValueError, match="max_steps"):
+            trainer.set_initial_training_values(itself, given_args, loader)
+        return
+    expected = trainer.set_initial_training_values(itself, given_args, loader)[-1]
+    assert total_steps(train, rows) == expected

@@ -44,6 +44,16 @@ def test_a_file_that_is_no_metrics_file_is_refused(tmp_path: Path, content: str)
         collect_file(write(tmp_path / "metrics.json", content), "x")
 
 
+def test_results_that_no_program_here_writes_are_no_benchmark_called_results(
+    tmp_path: Path,
+) -> None:
+    other = write(tmp_path / "results.json", {"results": {"gsm8k": {"acc": 0.3}}})
+    with pytest.raises(ResultError, match="neither lm-eval's nor lighteval's results"):
+        collect_file(other, "x")
+    ours = write(tmp_path / "results_7.json", metrics(12.5))
+    assert collect_file(ours, "x").rows[0].values["gsm8k/pass@1/symbolic_correct"] == 12.5
+
+
 def test_a_file_of_which_some_can_be_read_is_a_row_and_a_problem(tmp_path: Path) -> None:
     file = tmp_path / "metrics.json"
     file.write_text('{"gsm8k": {"pass@1": {"x": NaN, "y": 2}}, "mmlu": {"pass@1": {}}}')

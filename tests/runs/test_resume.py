@@ -11,10 +11,13 @@ import pytest
 from harness.errors import UserError
 from harness.runs.checkpoints import mark_complete
 from harness.runs.resume import (
+    ROWS,
     BatchFacts,
     check_resumable,
     is_finished,
     newest_complete,
+    newest_model_only,
+    only_models,
     set_aside_incomplete,
 )
 
@@ -100,3 +103,21 @@ def test_finished_means_the_last_step_of_the_same_plan(tmp_path: Path) -> None:
 
 def test_an_epoch_run_with_an_unknown_plan_is_not_finished(tmp_path: Path) -> None:
     assert not is_finished(checkpoint(tmp_path, 5), max_steps=-1, num_train_epochs=1.0)
+
+
+def test_a_checkpoint_of_the_model_alone_is_never_resumed_from(tmp_path: Path) -> None:
+    path = checkpoint(tmp_path, 2, model_only=True)
+    assert newest_complete(tmp_path) is None
+    assert newest_model_only(tmp_path) == path
+    assert "save_only_model" in only_models(path) and "model_name" in only_models(path)
+    whole = checkpoint(tmp_path, 3)
+    assert newest_complete(tmp_path) == whole
+    assert newest_model_only(tmp_path) is None
+
+
+def test_other_rows_than_were_trained_on_are_refused(tmp_path: Path) -> None:
+    path = checkpoint(tmp_path, 2, **{**asdict(FACTS), ROWS: "aaa"})
+    check_resumable(path, FACTS, rows="aaa")
+    with pytest.raises(UserError, match="the rows of dataset_name are others"):
+        check_resumable(path, FACTS, rows="bbb")
+    check_resumable(checkpoint(tmp_path, 3, **asdict(FACTS)), FACTS, rows="bbb")  # an older marker

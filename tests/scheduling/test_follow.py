@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from harness.config.evaluate import EvalSpec
 from harness.errors import SchedulerError
 from harness.plan.facts import RunFacts
 from harness.runs.files import write_text
@@ -193,3 +194,12 @@ def test_what_is_asked_often_here_is_asked_seldom_on_slurm(looks: Looks) -> None
     looks.facts.__dict__["manifest"] = slurm
     looks.see(look, {})
     assert looks.waited == [module.LOCAL_POLL_S, 7.0, module.SLURM_POLL_S]
+
+
+def test_of_a_server_that_runs_already_no_start_is_told(looks: Looks) -> None:
+    looks.facts.__dict__["spec"] = EvalSpec.model_validate(
+        {"name": "theirs", "model": "m", "evaluation": {"benchmarks": ["ifeval"]},
+         "external": {"address": "http://127.0.0.1:1/v1", "model": "m"}}
+    )  # fmt: skip
+    lines = looks.see({"collect": RUNS, "ifeval": looks.cell("ifeval", "running")}, {})
+    assert "checkpoint-10 x ifeval: running, asking the server" in lines

@@ -49,6 +49,7 @@ exec unshare --mount bash -euc '
         place=$(realpath "$place")
         mkdir -p "$root$place" && mount --rbind "$place" "$root$place"
     done
+    touch "$root/etc/hosts"
     mount --bind /etc/hosts "$root/etc/hosts"
     shift "$count"
     exec chroot "$root" env PATH="$prefix/bin:/usr/sbin:/usr/bin:/sbin:/bin" HOME=/root LANG=C.UTF-8 \

@@ -119,7 +119,7 @@ def test_losing_a_node_requeues_its_job_on_another(slurm: PrivateSlurm, tmp_path
         slurm.kill_slurmd(node)
         slurm.wait_until(lambda: slurm.job(job)["Restarts"] == "1")
         # 24.11 shows the old host for a moment.
-        slurm.wait_until(lambda: slurm.job(job).get("BatchHost", node) != node, timeout=30)
+        slurm.wait_until(lambda: slurm.job(job).get("BatchHost", node) != node, timeout=120)
         slurm.wait_for(job, "RUNNING")
         assert accounted(slurm, job, "-D")[0] == "NODE_FAIL"
         assert slurm.node_states()[node].startswith("down")

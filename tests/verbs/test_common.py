@@ -38,13 +38,11 @@ def command(*argv: str) -> int:
 
 
 @pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder to stand in, with a site file."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("HARNESS_SITE", raising=False)
+def here(here: Path) -> Path:
+    """Runs lie in a folder whose name needs quotes."""
     site = {"scheduler": "local", "runs_dir": "my runs é", "benchmarks_dir": "b"}
-    (tmp_path / "site.yaml").write_text(yaml.safe_dump(site, allow_unicode=True))
-    return tmp_path
+    (here / "site.yaml").write_text(yaml.safe_dump(site, allow_unicode=True))
+    return here
 
 
 def test_the_sites_folders_are_absolute_from_where_one_stands(here: Path) -> None:

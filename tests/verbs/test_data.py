@@ -18,11 +18,9 @@ CHAT = [{"role": "user", "content": "Hé?"}, {"role": "assistant", "content": "J
 
 
 @pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("HARNESS_SITE", raising=False)
-    (tmp_path / "site.yaml").write_text(yaml.safe_dump({"benchmarks_dir": "it's b"}))
-    return tmp_path
+def here(here: Path) -> Path:
+    (here / "site.yaml").write_text(yaml.safe_dump({"benchmarks_dir": "it's b"}))
+    return here
 
 
 def test_the_list_tells_what_is_prepared_and_writes_nothing(
@@ -117,11 +115,14 @@ def test_a_download_is_one_line_and_every_choice_reaches_it(
     out, err = capsys.readouterr()
     assert out == "d é: train: 1,234 rows, test: 5 rows; columns messages, id; 2.5 MB\n"
     assert err == "owner/name at 0123\n"
-    given = ("--subset", "s", "--split", "test", "--revision", "v1", "--force", "--json")
+    given = ("--subset", "s", "--split", "test", "--revision", "v1", "--force", "--skip-bad",
+             "--as-is", "--json")  # fmt: skip
     assert command("data", "get", "owner/name", "d é", *given) == 0
     assert json.loads(capsys.readouterr().out) == FACTS
-    usual = {"subset": None, "split": None, "revision": None, "force": False}
-    named = {"subset": "s", "split": "test", "revision": "v1", "force": True}
+    usual = {"subset": None, "split": None, "revision": None, "force": False, "skip_bad": False,
+             "as_is": False}  # fmt: skip
+    named = {"subset": "s", "split": "test", "revision": "v1", "force": True, "skip_bad": True,
+             "as_is": True}  # fmt: skip
     assert asked == [("owner/name", Path("d é"), how) for how in (usual, named)]
 
 
@@ -148,7 +149,7 @@ def test_chats_are_converted_and_bad_rows_are_named_or_left_out_and_counted(
     assert not (here / "d").exists()
     assert command("data", "convert", "chats é.jsonl", "d", "--skip-bad") == 0
     out, err = capsys.readouterr()
-    assert out == "d: 2 rows, 1 bad rows left out\n"
+    assert out == "d: 2 rows, 1 bad rows left out\n  kept: messages 2\n"
     assert err.startswith("left out: chats é.jsonl:2")
     assert command("data", "convert", "chats é.jsonl", "d", "--skip-bad", "--force", "--json") == 0
     found = json.loads(capsys.readouterr().out)

@@ -4,30 +4,20 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from harness.benchmarks import arithmetic
-from tests.support import ROOT
+from tests.support import harness
 
 pytest.importorskip("aiohttp", reason="needs the extra `eval`")
 pytest.importorskip("math_verify", reason="needs the extra `eval`")
 
-from tests.compute.evaluate.chat_server import ChatServer, chat_server
+from tests.compute.evaluate.chat_server import ChatServer, chat_server, solve
 
 pytestmark = pytest.mark.long
-
-ANSWERS = {p["question"]: str(p["expected_answer"]) for p in arithmetic.problems("test", 200)}
-
-
-def solve(prompt: str) -> str:
-    found = next(answer for question, answer in ANSWERS.items() if question in prompt)
-    return f"It is \\boxed{{{found}}}, for {len(prompt)} characters."
 
 
 @pytest.fixture
@@ -38,11 +28,7 @@ def server() -> Iterator[ChatServer]:
 
 def evaluate(folder: Path, *argv: str, **env: str) -> subprocess.CompletedProcess[str]:
     site = ["--set-site", f"runs_dir={folder}/runs", "--set-site", f"benchmarks_dir={folder}/b"]
-    return subprocess.run(
-        [sys.executable, "-m", "harness", "eval", *argv, *site],
-        cwd=ROOT, env={**os.environ, **env}, capture_output=True, text=True, timeout=240,
-        check=False,
-    )  # fmt: skip
+    return harness("eval", *argv, *site, **env)
 
 
 @pytest.mark.timeout(280)

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from harness.runs.checkpoints import mark_complete
 from harness.verbs.evaluate import _external, _model
@@ -17,15 +16,6 @@ from tests.verbs.test_common import command
 Out = pytest.CaptureFixture[str]
 CPU = ("-b", "arithmetic", "--engine", "transformers", "--set", "server.gpus=0", "--local")
 SERVED = ("-b", "arithmetic", "--server-address", "http://127.0.0.1:9/v1")
-
-
-@pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("HARNESS_SITE", raising=False)
-    site = {"scheduler": "local", "runs_dir": "runs", "benchmarks_dir": "b"}
-    (tmp_path / "site.yaml").write_text(yaml.safe_dump(site))
-    return tmp_path
 
 
 def trained(folder: Path, marked: bool = False) -> Path:

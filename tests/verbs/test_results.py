@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from harness.benchmarks.registry import BENCHMARKS
 from harness.runs.files import write_json
@@ -16,15 +15,6 @@ from harness.runs.paths import RunPaths
 from tests.plan.test_plan import make_spec
 from tests.scheduling.test_cells import planned
 from tests.verbs.test_common import command
-
-
-@pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("HARNESS_SITE", raising=False)
-    site = {"scheduler": "local", "runs_dir": "runs", "benchmarks_dir": "b"}
-    (tmp_path / "site.yaml").write_text(yaml.safe_dump(site))
-    return tmp_path
 
 
 def metrics(score: float, n: int = 10) -> dict[str, Any]:

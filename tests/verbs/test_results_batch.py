@@ -19,13 +19,6 @@ from tests.verbs.test_common import command
 Out = pytest.CaptureFixture[str]
 
 
-@pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("HARNESS_SITE", raising=False)
-    return tmp_path
-
-
 def collected(*argv: str) -> tuple[int, list[dict[str, str]]]:
     """The exit code, and the CSV's rows."""
     code = command("collect", *argv, "-o", "out.csv")

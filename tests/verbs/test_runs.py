@@ -24,15 +24,6 @@ from tests.verbs.test_common import command
 JOBS = {"train": "1", "eval-checkpoint-10": "2", "close": "3", "collect": "4"}
 
 
-@pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("HARNESS_SITE", raising=False)
-    site = {"scheduler": "local", "runs_dir": "runs", "benchmarks_dir": "b"}
-    (tmp_path / "site.yaml").write_text(yaml.safe_dump(site))
-    return tmp_path
-
-
 def queued(folder: Path, *phases: Any, alive: bool = True) -> RunPaths:
     """A run of one checkpoint on gsm8k whose jobs are in these phases, in the plan's order."""
     spec = make_spec(benchmarks=["gsm8k"], checkpoints="last")

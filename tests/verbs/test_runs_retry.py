@@ -3,45 +3,28 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from harness.benchmarks import arithmetic
-from tests.support import ROOT
+from tests.support import harness
 
 pytest.importorskip("aiohttp", reason="needs the extra `eval`")
 pytest.importorskip("math_verify", reason="needs the extra `eval`")
 
-from tests.compute.evaluate.chat_server import ChatServer, chat_server
+from tests.compute.evaluate.chat_server import ChatServer, chat_server, solve
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(280)]
 
 KEY = ChatServer().api_key
-ANSWERS = {p["question"]: str(p["expected_answer"]) for p in arithmetic.problems("test", 200)}
 NAN = b'{"arithmetic": {"pass@1": {"symbolic_correct": NaN, "num_entries": 5}}}'
-
-
-def solve(prompt: str) -> str:
-    found = next(answer for question, answer in ANSWERS.items() if question in prompt)
-    return f"It is \\boxed{{{found}}}, for {len(prompt)} characters."
 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[ChatServer]:
     with chat_server(solve) as running:
         yield running
-
-
-def harness(*argv: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "harness", *argv], cwd=ROOT, env={**os.environ, "EVAL_KEY": KEY},
-        capture_output=True, text=True, timeout=240, check=False,
-    )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +35,7 @@ def run(server: ChatServer, tmp_path_factory: pytest.TempPathFactory) -> Path:
         server.base_url, "--api-key-env", "EVAL_KEY", "--set-site", "secrets=[EVAL_KEY]",
         "--set", "max_items=5", "--poll", "1",
         "--set-site", f"runs_dir={folder}/runs", "--set-site", f"benchmarks_dir={folder}/b",
+        EVAL_KEY=KEY,
     )  # fmt: skip
     assert done.returncode == 0, (done.stdout, done.stderr)
     return (folder / "runs" / "m" / "latest").resolve()
@@ -76,7 +60,7 @@ def test_a_damaged_result_is_shown_and_healed(
     assert harness("collect", str(run)).returncode == 1
 
     before = len(server.asked)
-    done = harness("retry", str(run), "--wait", "--poll", "1")
+    done = harness("retry", str(run), "--wait", "--poll", "1", EVAL_KEY=KEY)
     assert done.returncode == 0, (done.stdout, done.stderr)
     assert "1 cells: 1 ok" in done.stdout
     assert len(server.asked) - before == asks

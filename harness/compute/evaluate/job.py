@@ -28,7 +28,7 @@ from harness.package import ROOT
 from harness.plan.facts import RunFacts
 from harness.plan.plan import Cell
 from harness.processes.environments import role_wrapper
-from harness.processes.shell import call
+from harness.processes.shell import tethered
 from harness.runs.checkpoints import ADAPTER_CONFIG, fingerprint, is_adapter
 from harness.runs.files import read_json
 from harness.runs.metrics import record_absent
@@ -121,7 +121,7 @@ def served_folder(site: Site, model: Path) -> Path:
     argv = ["python", "-m", "harness.compute.train.merge", str(model)]
     argv = role_wrapper(site, "train", [str(ROOT), str(model), str(base)])(argv)
     env = {**os.environ, "PYTHONPATH": f"{ROOT}:{os.environ.get('PYTHONPATH', '')}"}
-    return Path(call(argv, timeout=_MERGE_S, env=env).splitlines()[-1])
+    return Path(tethered(argv, timeout=_MERGE_S, env=env).splitlines()[-1])
 
 
 def task_start() -> float:

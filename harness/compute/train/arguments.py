@@ -11,7 +11,13 @@ from typing import Any
 import torch
 from trl import SFTConfig, TrlParser
 
-from harness.config.training.lora import LEARNING_RATE, LORA_DEFAULTS, LORA_LEARNING_RATE
+from harness.config.training.lora import (
+    ALL_LINEAR,
+    LEARNING_RATE,
+    LORA_DEFAULTS,
+    LORA_LEARNING_RATE,
+    target_names,
+)
 from harness.config.training.sft_fields import RESERVED
 from harness.config.training.train import WRAPPED
 from harness.errors import UserError
@@ -146,4 +152,8 @@ def adapter(script: ScriptArguments) -> Any:
 
     values = {name: getattr(script, name) for name in LORA_DEFAULTS}
     given = {name: value for name, value in values.items() if value is not None}
-    return get_peft_config(ModelConfig(use_peft=True, **{**LORA_DEFAULTS, **given}))
+    config = get_peft_config(ModelConfig(use_peft=True, **{**LORA_DEFAULTS, **given}))
+    targets = target_names(given.get("lora_target_modules", ALL_LINEAR))
+    # TRL makes the text in it of a list of one, which PEFT takes for a pattern.
+    config.target_modules = targets if isinstance(targets, str) else set(targets)
+    return config

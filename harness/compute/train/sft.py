@@ -19,7 +19,6 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 if not __package__:  # started by its path: the project is what must be importable, not this folder
     sys.path[0] = str(Path(__file__).resolve().parents[3])
@@ -28,6 +27,7 @@ import datasets
 import transformers
 from trl.chat_template_utils import has_generation_markers
 
+from harness.chats.digest import rows_digest
 from harness.compute.train.arguments import (
     ScriptArguments,
     TrainingConfig,
@@ -38,7 +38,7 @@ from harness.compute.train.attention import attention
 from harness.compute.train.launch import ATTEMPT_VARIABLE
 from harness.compute.train.parallel import prepare_sharding, prove_parallelism
 from harness.compute.train.rows.dataset import open_rows
-from harness.compute.train.rows.tokenise import load_tokenizer
+from harness.compute.train.rows.tokenise import load_tokenizer, processing_class
 from harness.compute.train.rows.tokenised import tokenised_rows
 from harness.compute.train.run_log import RunLog
 from harness.compute.train.stop import StopDiverged, StopRequest, StopTogether, any_rank
@@ -48,12 +48,14 @@ from harness.errors import HarnessError, TrainingError, UserError
 from harness.runs.checkpoints import complete_checkpoints
 from harness.runs.configuration import record
 from harness.runs.lease import Lease, Writer, this_writer
-from harness.runs.models.folder import find_model
 from harness.runs.paths import RunPaths, checkpoint_name, checkpoint_step
 from harness.runs.resume import (
+    ROWS,
     check_resumable,
     is_finished,
     newest_complete,
+    newest_model_only,
+    only_models,
     set_aside_incomplete,
 )
 from harness.runs.train_state import write_failed, write_finished, write_stopped
@@ -92,9 +94,15 @@ def _train(
     kernels = attention(script, config)
     attempt = os.environ.get(ATTEMPT_VARIABLE, "")
     lease = take_folder(script, config, attempt, held)
+    rows = rows_digest(Path(script.dataset_name), script.dataset_split)
     checkpoint = newest_complete(output)
+    if (bare := newest_model_only(output)) is not None:
+        if is_finished(bare, config.max_steps, config.num_train_epochs):
+            checkpoint = bare
+        elif checkpoint is None:
+            raise UserError(only_models(bare))
     if checkpoint is not None:
-        check_resumable(checkpoint, batch_facts(config), script.use_peft)
+        check_resumable(checkpoint, batch_facts(config), script.use_peft, rows)
         if is_finished(checkpoint, config.max_steps, config.num_train_epochs):
             say(f"{checkpoint.name} is the last one: nothing is left to train")
             if lease is not None:
@@ -108,6 +116,7 @@ def _train(
 
     # The arguments as given: below, and in the Trainer, some are filled in.
     facts = record(script, config, template=template_text(script, config))
+    facts[ROWS] = rows
     facts["run"] = Path(script.run_dir).name if script.run_dir else None  # whose it is to prune
     raw = open_rows(script.dataset_name, script.dataset_split)
     tokenised = tokenised_rows(script, config, request, argv)
@@ -212,16 +221,6 @@ def require_trainable_template(script: ScriptArguments, config: TrainingConfig) 
             "{% generation %} markers, which assistant_only_loss needs; take one of "
             "templates/chat/, or set assistant_only_loss: false"
         )
-
-
-def processing_class(script: ScriptArguments, config: TrainingConfig) -> Any:
-    """The tokenizer that the rows were made with; None for a model with images or sound, whose
-    processor SFTTrainer loads, so that checkpoints have it too."""
-    folder = find_model(script.model_name)
-    files = ("processor_config.json", "preprocessor_config.json")
-    if folder is None or any((folder / name).is_file() for name in files):
-        return None
-    return load_tokenizer(script, config)
 
 
 def template_text(script: ScriptArguments, config: TrainingConfig) -> str | None:

@@ -19,7 +19,7 @@ from harness.compute.train.run_log import RunLog
 from harness.compute.train.stop import any_rank
 from harness.compute.train.weights import check_whole, trained_elements
 from harness.errors import HarnessError, TrainingError, TrainingSuperseded
-from harness.runs.checkpoints import mark_complete
+from harness.runs.checkpoints import MODEL_ONLY, mark_complete
 from harness.runs.files import read_json
 from harness.runs.lease import Lease
 from harness.runs.paths import checkpoint_name
@@ -74,17 +74,25 @@ class CheckpointingTrainer(SFTTrainer):  # type: ignore[misc]
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         check_finite(self.model, self.state.global_step, self.args.device)
         self._check_lease()
-        super()._save_checkpoint(model, trial)
+        step = self.state.global_step
+        planned = step % int(self.args.save_steps) == 0 or step >= self.state.max_steps
+        stops = self.control.should_training_stop and step < self.state.max_steps
+        # One that is made to go on from has all that this needs, whatever the others have.
+        only_model = self.args.save_only_model
+        self.args.save_only_model = only_model and planned and not stops
+        model_only = self.args.save_only_model
+        try:
+            super()._save_checkpoint(model, trial)
+        finally:
+            self.args.save_only_model = only_model
         self.accelerator.wait_for_everyone()
         if not self.accelerator.is_main_process:
             return
-        step = self.state.global_step
         checkpoint = Path(self.args.output_dir) / checkpoint_name(step)
         if self._adapter:  # PEFT saves none; the merged model needs it
             self.accelerator.unwrap_model(self.model).generation_config.save_pretrained(checkpoint)
         check_whole(checkpoint, self._elements)
         check_stops(checkpoint, self._end_token)
-        planned = step % int(self.args.save_steps) == 0 or step >= self.state.max_steps
         mark_complete(
             checkpoint,
             **asdict(self.batch_facts()),
@@ -92,6 +100,7 @@ class CheckpointingTrainer(SFTTrainer):  # type: ignore[misc]
             num_train_epochs=self.args.num_train_epochs,
             dtype=self._dtype,
             planned=planned,
+            **{MODEL_ONLY: model_only},
             **self._facts,
         )
         print(f"checkpoint-{step} is complete", flush=True)

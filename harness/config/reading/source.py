@@ -71,10 +71,10 @@ class Source:
         return self.places.get(key, self.name)
 
     def line(self, place: str) -> str:
-        """`file:line` of a field as a message names it (`train.max_steps`); empty where it is not
-        given."""
+        """`file:line` of a field as a message names it (`train.max_steps`, which may stand in
+        `train.sft`); empty where it is not given."""
         key: Key = tuple(int(part) if part.isdecimal() else part for part in place.split("."))
-        return self.places.get(key, "")
+        return self.places.get(key) or self.places.get((*key[:1], "sft", *key[1:]), "")
 
 
 def read_source(path: Path) -> Source:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
@@ -58,14 +59,15 @@ def messages(
     source: Source,
     errors: Sequence[Any],
     further: Iterable[str] = (),
+    renamed: Mapping[str, str] = MappingProxyType({}),
 ) -> list[str]:
     """One message for each field that is wrong, with its place; `further` names of `train` are
-    known beside the model's own."""
+    known beside the model's own, `renamed` are those of other versions and what is meant by them."""
     by_key: dict[Key, list[Any]] = {}
     for item in errors:
         by_key.setdefault(_real_key(source.data, item), []).append(item)
     told = [
-        _message(model, source, key, items, further)
+        _message(model, source, key, items, further, renamed)
         for key, items in by_key.items()
         if not any(other[: len(key)] == key and len(other) > len(key) for other in by_key)
         or not _is_choice(items)
@@ -80,9 +82,16 @@ def _is_choice(items: Sequence[Any]) -> bool:
 
 
 def _message(
-    model: type[BaseModel], source: Source, key: Key, items: Sequence[Any], further: Iterable[str]
+    model: type[BaseModel],
+    source: Source,
+    key: Key,
+    items: Sequence[Any],
+    further: Iterable[str],
+    renamed: Mapping[str, str],
 ) -> str:
     (kind, own), where = _first(items), _where(source, key)
+    if kind == "extra_forbidden" and key[:-1] == ("train",) and key[-1] in renamed:
+        return f"{where}unknown key: write {renamed[str(key[-1])]}"
     if kind == "extra_forbidden":
         return where + _unknown_key(model, key, list(further) if key[:-1] == ("train",) else [])
     if kind == "missing":

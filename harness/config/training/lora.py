@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from pydantic import Field, model_validator
 
 from harness.config.base import FieldError, Frozen, Word
 
+ALL_LINEAR = "all-linear"
+"""PEFT's word for every linear layer but the LM head."""
 LORA_DEFAULTS: dict[str, Any] = {
     "lora_r": 16,
     "lora_alpha": 32,
     "lora_dropout": 0.05,
-    "lora_target_modules": "all-linear",
+    "lora_target_modules": ALL_LINEAR,
     "lora_modules_to_save": None,
     "lora_target_parameters": None,
     "use_rslora": False,
@@ -23,6 +26,27 @@ LORA_DEFAULTS: dict[str, Any] = {
 LEARNING_RATE = 2e-5
 LORA_LEARNING_RATE = 1e-4
 """Peak learning rates where none is given: an adapter starts from nothing."""
+
+
+_NAMES = re.compile(r"[\w.-]+(\s*[,\s]\s*[\w.-]+)*")
+
+
+def target_names(value: Any) -> Any:
+    """Target modules as they are meant: `q_proj,v_proj` and `q_proj` are names, not PEFT's patterns.
+
+    PEFT matches a text as one regular expression against a layer's whole name. What holds more than
+    names is left such an expression.
+    """
+    if isinstance(value, str):
+        if value.strip().lower() == ALL_LINEAR:
+            return ALL_LINEAR
+        return tuple(re.split(r"[,\s]+", value)) if _NAMES.fullmatch(value) else value
+    if not isinstance(value, list | tuple) or not all(isinstance(item, str) for item in value):
+        return value
+    if len(value) == 1:  # TRL takes a list of one for the text in it
+        return target_names(value[0])
+    parts = [target_names(item) for item in value]
+    return tuple(n for part in parts for n in ([part] if isinstance(part, str) else part))
 
 
 class LoraFields(Frozen):
@@ -37,7 +61,8 @@ class LoraFields(Frozen):
     lora_dropout: float | None = Field(default=None, ge=0, lt=1)
     """Dropout before the adapter; default 0.05."""
     lora_target_modules: Word | tuple[Word, ...] | None = None
-    """Names of the linear layers that get an adapter, e.g. [q_proj, v_proj]; default all-linear."""
+    """Names of the linear layers that get an adapter, e.g. [q_proj, v_proj]; or a regular expression
+    for their whole names; default all-linear."""
     lora_modules_to_save: tuple[Word, ...] | None = None
     """Modules that are trained whole beside the adapter, e.g. [lm_head]; default none."""
     lora_target_parameters: tuple[Word, ...] | None = None
@@ -51,6 +76,8 @@ class LoraFields(Frozen):
     @classmethod
     def _fill_lora(cls, data: Any) -> Any:
         """With `use_peft`, unset fields get LoRA's defaults, the learning rate among them."""
+        if isinstance(data, dict) and "lora_target_modules" in data:
+            data = {**data, "lora_target_modules": target_names(data["lora_target_modules"])}
         if not isinstance(data, dict) or data.get("use_peft") is not True:
             return data
         filled = {name: value for name, value in LORA_DEFAULTS.items() if data.get(name) is None}

@@ -58,6 +58,25 @@ RESERVED = {
 }
 """Fields that would work against the harness, and why."""
 
+RENAMED = {
+    "attn_impl": "attn_implementation",
+    "dtype": "model_dtype",
+    "evaluation_strategy": "eval_strategy",
+    "group_by_length": "train_sampling_strategy: group_by_length",
+    "logging_dir": "report_to: tensorboard, whose files stay in the run folder",
+    "lora_rank": "lora_r",
+    "max_seq_length": "max_length",
+    "model_name_or_path": "model_name",
+    "no_cuda": "use_cpu",
+    "num_epochs": "num_train_epochs",
+    "overwrite_output_dir": "another output_dir; nothing is overwritten",
+    "per_gpu_train_batch_size": "per_device_train_batch_size",
+    "torch_dtype": "model_dtype",
+    "use_liger": "use_liger_kernel",
+    "warmup_ratio": "warmup_steps, a share of all steps where it is below 1 (e.g. 0.03)",
+}
+"""Names of older versions and of other trainers -> what is written today."""
+
 _KINDS = {
     "true or false": """
         average_tokens_across_devices fp16 bf16_full_eval fp16_full_eval tf32? torch_compile
@@ -104,7 +123,11 @@ SCHEDULERS = (
     "warmup_stable_decay", "greedy",
 )  # fmt: skip
 """transformers' SchedulerType."""
+STRATEGIES = ("eval_strategy", "logging_strategy")
 CHOICES = {
+    **dict.fromkeys(STRATEGIES, ("no", "steps", "epoch")),
+    "hub_strategy": ("end", "every_save", "checkpoint", "all_checkpoints"),
+    "train_sampling_strategy": ("random", "sequential", "group_by_length", "batch_rebalance"),
     "packing_strategy": ("bfd", "bfd_split", "wrapped"),
     "truncation_mode": ("keep_start", "keep_end"),
     "loss_type": ("nll", "dft", "chunked_nll"),

@@ -9,7 +9,14 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from harness.config.base import FieldError, Location, TimeLimit, Word, one_of
 from harness.config.training.lora import LEARNING_RATE, LoraFields
-from harness.config.training.sft_fields import RESERVED, SCHEDULERS, SFT_FIELDS, kind_problem
+from harness.config.training.sft_fields import (
+    RENAMED,
+    RESERVED,
+    SCHEDULERS,
+    SFT_FIELDS,
+    STRATEGIES,
+    kind_problem,
+)
 from harness.config.training.trackers import unknown_tracker
 from harness.errors import nearest
 
@@ -69,7 +76,8 @@ class TrainSpec(LoraFields):
     warmup_steps: float = Field(default=100, ge=0)
     """Steps; below 1 it is a share of all steps."""
     max_steps: int | None = Field(default=None, ge=1)
-    """Optimizer steps; when set it overrides `num_train_epochs`."""
+    """Optimizer steps; when set it overrides `num_train_epochs`. -1, transformers' own word for unset,
+    is unset."""
     num_train_epochs: float = Field(default=1.0, gt=0, le=1_000_000)
     """Passes over the data when `max_steps` is unset."""
     save_steps: int = Field(default=500, ge=1)
@@ -121,11 +129,18 @@ class TrainSpec(LoraFields):
         """Move SFTConfig's own fields into `sft`; what is no field of it stays an unknown key."""
         if not isinstance(data, dict):
             return data
+        if data.get("max_steps") == -1:
+            data = {**data, "max_steps": None}
         further = {k for k in data if k in SFT_FIELDS and k not in cls.model_fields}
         kept = {k: v for k, v in data.items() if k not in further}
         given = data.get("sft") or {}
-        if not further or not isinstance(given, dict):
+        if not isinstance(given, dict):
             return kept
+        # YAML reads `no`, which is a strategy's name, as false.
+        data = {k: "no" if k in STRATEGIES and v is False else v for k, v in data.items()}
+        given = {k: "no" if k in STRATEGIES and v is False else v for k, v in given.items()}
+        if not further:
+            return {**kept, "sft": given} if given else kept
         for name in sorted(further & given.keys()):
             raise FieldError(
                 name, "stands in `train` and in `train.sft`; leave one out", ("sft", name)
@@ -141,7 +156,7 @@ class TrainSpec(LoraFields):
             if name in cls.model_fields:
                 raise FieldError(name, f"{name} stands in `train` itself")
             if name not in SFT_FIELDS:
-                hint = nearest(name, SFT_FIELDS)
+                hint = f"; today {RENAMED[name]}" if name in RENAMED else nearest(name, SFT_FIELDS)
                 raise FieldError(name, f"{name!r} is no field of SFTConfig{hint}")
             if problem := kind_problem(name, value):
                 raise FieldError(name, problem)

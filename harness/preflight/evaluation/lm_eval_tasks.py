@@ -12,7 +12,7 @@ from harness.config.site import Site
 from harness.errors import CommandError, nearest
 from harness.preflight.findings import Finding, error, note
 from harness.processes.environments import role_wrapper
-from harness.processes.shell import call
+from harness.processes.shell import tethered
 
 PLACE = "evaluation.benchmarks"
 PREFIX = "lm-eval."
@@ -68,7 +68,7 @@ def check_lm_eval_tasks(evaluation: EvaluationSpec, site: Site) -> list[Finding]
     include = evaluation.lm_eval.include_path or ""
     argv = ["python" if own else sys.executable, "-c", _ASK, json.dumps(tasks), include]
     try:
-        shown = call(role_wrapper(site, "lm-eval", [include] if include else [])(argv),
+        shown = tethered(role_wrapper(site, "lm-eval", [include] if include else [])(argv),
                      timeout=_TIMEOUT_S)  # fmt: skip
         answer = json.loads(shown.splitlines()[-1])
     except (CommandError, ValueError, IndexError) as problem:

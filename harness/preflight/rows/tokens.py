@@ -18,7 +18,7 @@ from harness.package import needs
 from harness.preflight.findings import Finding, error, note, warning
 from harness.preflight.rows.contents import RowCheck
 from harness.preflight.rows.rendered import rendered_findings
-from harness.processes.shell import call, own_module
+from harness.processes.shell import own_module, tethered
 from harness.runs.files import read_json
 
 SAMPLE_ROWS = 2000
@@ -42,7 +42,7 @@ def ask(request: Request) -> Answer:
     env = {**os.environ, "TOKENIZERS_PARALLELISM": "false", "TRANSFORMERS_VERBOSITY": "error"}
     if Path(request.model).is_dir():
         env["HF_HUB_OFFLINE"] = "1"  # a folder needs no questions to the Hub
-    output = call(
+    output = tethered(
         own_module("harness.chats.tokenizing"),
         timeout=_TIMEOUT_S, stdin=request.model_dump_json(), env=env,
     )  # fmt: skip

@@ -32,6 +32,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 from harness.config.training.train import TrainSpec
@@ -176,16 +177,23 @@ def nearest_fit(
 
 
 def _alternatives(train: TrainSpec) -> Iterator[dict[str, Any]]:
-    """Changes to try: smaller batches with more accumulation, then checkpointing, then sharding."""
+    """Changes to try: smaller batches with more accumulation, then checkpointing, then for LoRA the
+    frozen weights in bfloat16, then sharding."""
+    dtypes = [train.model_dtype]
+    if train.use_peft and train.model_dtype == "float32":
+        dtypes.append("bfloat16")
     shardings: list[str] = [train.parallelism]
     if train.world_size > 1:
         shardings += [kind for kind in ("fsdp2", "zero3") if kind != train.parallelism]
     batch, steps = train.per_device_train_batch_size, train.gradient_accumulation_steps
     divisors = [d for d in range(1, batch + 1) if batch % d == 0]
     for sharding in shardings:
-        for checkpointing in dict.fromkeys((train.gradient_checkpointing, True)):
+        kinds = dict.fromkeys((train.gradient_checkpointing, True))
+        for dtype, checkpointing in product(dtypes, kinds):
             for divisor in divisors:
                 changes: dict[str, Any] = {}
+                if dtype != train.model_dtype:
+                    changes["model_dtype"] = dtype
                 if sharding != shardings[0]:
                     changes["parallelism"] = sharding
                 if checkpointing != train.gradient_checkpointing:

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from harness.chats.digest import rows_digest
 from harness.config.training.script import script_arguments
 from harness.config.training.train import TrainSpec
-from harness.errors import ResultError
+from harness.errors import ResultError, UserError
 from harness.preflight.findings import Finding, error, note, warning
 from harness.runs.checkpoints import read_marker
 from harness.runs.configuration import CONFIG, differences
 from harness.runs.lease import GONE_S, read_writer
 from harness.runs.paths import COMPLETE_MARKER, checkpoint_step
-from harness.runs.resume import BatchFacts, newest_complete
+from harness.runs.resume import (
+    ROWS,
+    BatchFacts,
+    newest_complete,
+    newest_model_only,
+    only_models,
+)
 from harness.scheduling.writers import is_writing
 
 PLACE = "train.output_dir"
@@ -38,6 +46,11 @@ def check_output(train: TrainSpec, total: int | None) -> list[Finding]:
         return [error(PLACE, str(problem), "Move that checkpoint away, or give another output_dir")]
     findings = [*_writer(folder), *_unmarked(folder)]
     if newest is None:
+        if (bare := newest_model_only(folder)) is not None and (
+            total is None or (checkpoint_step(bare.name) or 0) < total
+        ):
+            text, _, cure = only_models(bare).partition("\n")
+            findings.append(error(PLACE, text, cure))
         return findings
     changed = _changes(train, marker)
     refused = {name: pair for name, pair in changed.items() if name not in _LENGTH}
@@ -93,6 +106,10 @@ def _changes(train: TrainSpec, marker: dict[str, Any]) -> dict[str, tuple[Any, A
     template = Path(train.chat_template_path) if train.chat_template_path else None
     if template is not None and not template.is_file():
         template = None  # said by the check of the template
+    if (was := marker.get(ROWS)) is not None:
+        with suppress(UserError):  # said by the check of the dataset
+            now = rows_digest(Path(train.dataset_name), train.dataset_split)
+            changed |= {"the rows of dataset_name": (was, now)} if now != was else {}
     arguments = script_arguments(train, nowhere, nowhere, template)
     return changed | differences(marker, arguments)
 

@@ -12,8 +12,8 @@ from harness.config.site import Site
 from harness.config.spec import Spec
 from harness.config.training.train import TrainSpec
 from harness.errors import HarnessError
-from harness.plan.steps import planned_steps, total_steps
-from harness.preflight.findings import Finding, note, warning
+from harness.plan.steps import planned_steps, process_batches, total_steps
+from harness.preflight.findings import Finding, error, note, warning
 from harness.preflight.rows.tokens import Sample
 from harness.preflight.training.packing import estimate
 from harness.runs.paths import find_runs
@@ -69,6 +69,12 @@ def check_steps(train: TrainSpec, rows: int | None, sample: Sample | None = None
     shown = [*steps[:2], "…", steps[-1]] if len(steps) > 3 else steps
     text += f"; {len(steps)} checkpoints: {', '.join(map(str, shown))}"
     findings = [note("train", text)]
+    if rows is not None and not train.packing and process_batches(train, rows) == 0:
+        used = min(rows, train.max_samples)
+        text = f"not one whole batch of {train.per_device_train_batch_size} rows for each of "
+        text += f"{train.world_size} processes in {used} rows: nothing would be trained"
+        cure = "Leave it out, or lower per_device_train_batch_size"
+        return [error("train.dataloader_drop_last", text, cure)]
     if train.max_steps is None or rows is None or train.packing:
         return findings
     per_epoch = total_steps(

@@ -17,11 +17,10 @@ def embedding_rows(folder: Path) -> int | None:
 
     Raises ResultError for a damaged file.
     """
-    for file in sorted(folder.glob("*.safetensors")):
-        shapes = tensor_shapes(file)
-        for name in sorted(shapes, key=len):
-            if _NAMES.search(name) and len(shapes[name]) == 2:
-                return shapes[name][0]
+    shapes = tensor_shapes(folder)
+    for name in sorted(shapes, key=len):
+        if _NAMES.search(name) and len(shapes[name]) == 2:
+            return shapes[name][0]
     try:
         size = text_config(folder).get("vocab_size")
     except ResultError:

@@ -51,23 +51,29 @@ def count_parameters(folder: Path, tied: bool = False) -> int | None:
 
 
 def _count(file: Path, tied: bool) -> int:
-    left_out = "lm_head.weight" if tied else None
-    return sum(prod(shape) for name, shape in tensor_shapes(file).items() if name != left_out)
+    left_out = {"lm_head.weight"} if tied else set()
+    return sum(prod(shape) for name, shape in _header(file).items() if name not in left_out)
 
 
-def tensor_shapes(file: Path) -> dict[str, list[int]]:
-    """Shapes of the tensors in a safetensors file, by name. Raises ResultError for a damaged one."""
+def tensor_shapes(folder: Path) -> dict[str, tuple[int, ...]]:
+    """Name and shape of every tensor in a folder's safetensors files; empty where there are none.
+
+    Raises ResultError when a header cannot be read.
+    """
+    found: dict[str, tuple[int, ...]] = {}
+    for file in sorted(folder.glob("*.safetensors")):
+        found |= _header(file)
+    return found
+
+
+def _header(file: Path) -> dict[str, tuple[int, ...]]:
     try:
         with file.open("rb") as stream:
             (size,) = struct.unpack("<Q", stream.read(8))
             if size > _MAX_HEADER:
                 raise ValueError(f"a header of {size} bytes")
             header: dict[str, Any] = json.loads(stream.read(size))
-        return {
-            name: [int(n) for n in entry["shape"]]
-            for name, entry in header.items()
-            if name != "__metadata__"
-        }
+        return {n: tuple(e["shape"]) for n, e in header.items() if n != "__metadata__"}
     except (OSError, ValueError, KeyError, TypeError, AttributeError, struct.error) as problem:
         raise ResultError(f"{file}: not a whole safetensors file: {problem}") from None
 

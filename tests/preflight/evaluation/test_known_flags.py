@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import pytest
 from harness.config.engine_flags.definitions import recorded
 from harness.config.engines import ENGINES, EngineKind
 from harness.config.site import Site
+from harness.preflight import asking
 from harness.preflight.evaluation import known_flags as module
 from harness.preflight.evaluation.known_flags import kept_file, known_flags
 
@@ -114,16 +114,21 @@ def test_an_unknown_version_is_not_taken_for_the_recorded_one(
     assert found.why.startswith(why)
 
 
-def test_the_python_that_submits_is_asked_without_a_child(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_python_that_submits_is_asked_without_a_child(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def never(*_: Any, **__: Any) -> str:
         raise AssertionError("no program is to be started")
 
-    monkeypatch.setattr(module, "call", never)
-    version = metadata.version("transformers")
-    found = known_flags(ENGINES["transformers"], Site())
-    known = recorded("transformers", version)
+    monkeypatch.setattr(asking, "tethered", never)
+    known = recorded("transformers")
     assert known is not None
-    assert found.exact == (known.version == version)
+    installed = tmp_path / f"transformers-{known.version}.dist-info" / "METADATA"
+    installed.parent.mkdir()
+    installed.write_text(f"Metadata-Version: 2.1\nName: transformers\nVersion: {known.version}\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    found = known_flags(ENGINES["transformers"], Site())
+    assert (found.definitions, found.exact) == (known, True)
     assert not known_flags(VLLM, Site()).exact
 
 

@@ -135,3 +135,12 @@ def test_without_the_gpus_memory_there_is_a_number_and_how_to_compare_it() -> No
 
 def test_total_is_the_sum_of_its_parts() -> None:
     assert Memory(1.0, 2.0, 3.0).total == 7.5
+
+
+def test_lora_that_does_not_fit_is_offered_frozen_weights_in_bfloat16() -> None:
+    lora = train(use_peft=True, gpus_per_node=1, per_device_train_batch_size=1)
+    whole = estimate(lora, QWEN3["8B"]).total
+    half = estimate(lora.model_copy(update={"model_dtype": "bfloat16"}), QWEN3["8B"]).total
+    assert "model_dtype: bfloat16" in nearest_fit(lora, QWEN3["8B"], (whole + half) / 2)
+    full = train(gpus_per_node=1, per_device_train_batch_size=1)
+    assert "model_dtype" not in nearest_fit(full, QWEN3["8B"], whole)

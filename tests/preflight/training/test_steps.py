@@ -121,3 +121,14 @@ def test_more_than_one_time_limit_is_a_note_with_the_requeues(tmp_path: Path) ->
     assert "requeued and resumed about 2 times" in found.message
     rare = spec(tmp_path, time_limit="4:00:00", save_steps=20_000)
     assert time(rare, there, 36_000).level == "warning"
+
+
+def test_a_last_batch_that_is_dropped_is_not_planned(tmp_path: Path) -> None:
+    asked = spec(tmp_path, max_steps=-1, dataloader_drop_last=True, gpus_per_node=1,
+                 per_device_train_batch_size=3)  # fmt: skip
+    (found,) = check_steps(asked.train, 40)
+    assert "13 steps of 3 sequences; 1 checkpoints: 13" in found.message
+    for given in (asked.train, asked.train.model_copy(update={"max_steps": 5})):
+        (found,) = check_steps(given, 2)
+        assert (found.level, found.place) == ("error", "train.dataloader_drop_last")
+        assert "not one whole batch of 3 rows" in found.message

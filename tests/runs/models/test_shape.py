@@ -129,3 +129,18 @@ def test_the_part_about_text_says_whether_the_head_is_tied(
     shape = read_shape(folder_of(tmp_path, {**outer, "text_config": {**plain, **inner}}))
     assert shape is not None
     assert shape.embeddings == CONFIG["vocab_size"] * CONFIG["hidden_size"] * (1 if tied else 2)
+
+
+@pytest.mark.parametrize(
+    ("inner", "outer", "tied"),
+    [({}, {}, True), ({"tie_word_embeddings": False}, {}, False),
+     ({}, {"tie_word_embeddings": False}, False),
+     ({"tie_word_embeddings": False}, {"tie_word_embeddings": True}, False)],
+)  # fmt: skip
+def test_the_inner_part_says_first_whether_its_head_is_tied(
+    tmp_path: Path, inner: dict[str, Any], outer: dict[str, Any], tied: bool
+) -> None:
+    config = {name: value for name, value in CONFIG.items() if name != "tie_word_embeddings"}
+    shape = read_shape(folder_of(tmp_path, {"text_config": config | inner, **outer}))
+    assert shape is not None
+    assert shape.embeddings == shape.vocab_size * shape.hidden_size * (1 if tied else 2)

@@ -12,6 +12,11 @@ from typing import Any
 
 from harness.config.endpoint import RENAMED
 
+
+def _patterns(*texts: str) -> tuple[re.Pattern[str], ...]:
+    return tuple(re.compile(text, re.IGNORECASE) for text in texts)
+
+
 _NUMBER = r"(\d[\d,]*)"
 _TOO_LONG = re.compile(
     r"context (length|window|size|limit)|maximum (model|sequence|total) length"
@@ -20,23 +25,17 @@ _TOO_LONG = re.compile(
     r"\b(too (large|long|many)|exceeds?|longer than|must be <=|at most)",
     re.IGNORECASE | re.DOTALL,
 )
-_CONTEXT = tuple(
-    re.compile(pattern, re.IGNORECASE)
-    for pattern in (
-        rf"must be <= {_NUMBER}",
-        rf"> {_NUMBER}\b",
-        rf"(?:context|model|sequence|total)(?:'s)? (?:context )?(?:length|window|size|limit)\D{{0,40}}?{_NUMBER}",
-        rf"\bn_ctx\"?\D{{1,4}}{_NUMBER}",
-    )
+_CONTEXT = _patterns(
+    rf"must be <= {_NUMBER}",
+    rf"> {_NUMBER}\b",
+    rf"(?:context|model|sequence|total)(?:'s)? (?:context )?(?:length|window|size|limit)\D{{0,40}}?{_NUMBER}",
+    rf"\bn_ctx\"?\D{{1,4}}{_NUMBER}",
 )
-_PROMPT = tuple(
-    re.compile(pattern, re.IGNORECASE)
-    for pattern in (
-        rf"{_NUMBER} (?:tokens )?(?:in|from) the (?:input )?(?:messages|prompt|input)",
-        rf"{_NUMBER} `?(?:input|prompt|inputs)`? tokens",
-        rf"(?:input|prompt)[^.]{{0,20}}\((?:length )?{_NUMBER}",
-        rf"\bn_prompt_tokens\"?\D{{1,4}}{_NUMBER}",
-    )
+_PROMPT = _patterns(
+    rf"{_NUMBER} (?:tokens )?(?:in|from) the (?:input )?(?:messages|prompt|input)",
+    rf"{_NUMBER} `?(?:input|prompt|inputs)`? tokens",
+    rf"(?:input|prompt)[^.]{{0,20}}\((?:length )?{_NUMBER}",
+    rf"\bn_prompt_tokens\"?\D{{1,4}}{_NUMBER}",
 )
 _AT_MOST = re.compile(
     rf"(?:supports at most|at most|maximum of|less than or equal to|must be <=) {_NUMBER} "

@@ -21,7 +21,7 @@ from harness.config.backends import NemoSkillsSpec
 from harness.config.engines import ENGINES
 from harness.config.evaluation import EvaluationSpec, Sampling
 from harness.errors import CommandError, EvaluationError, ResultError
-from harness.processes.shell import call
+from harness.processes.shell import tethered
 from harness.runs.metrics import Metrics, read_metrics
 
 PREFIX = "nemo-skills."
@@ -226,7 +226,7 @@ def _expected(
         return count_items(Path(options.data_dir), benchmark, split)
     look = "import importlib.util as u; print(u.find_spec('nemo_skills').origin)"
     try:
-        done = call(wrap(["python", "-c", look]))
+        done = tethered(wrap(["python", "-c", look]))
     except CommandError:
         return None
     return count_items(Path(done.strip().splitlines()[-1]).parent / "dataset", benchmark, split)
@@ -246,7 +246,7 @@ def _versions(wrap: Callable[[list[str]], list[str]]) -> dict[str, str]:
     Snapshots of one version grade differently.
     """
     try:
-        told = json.loads(call(wrap(["python", "-c", _TELL_VERSIONS])).splitlines()[-1])
+        told = json.loads(tethered(wrap(["python", "-c", _TELL_VERSIONS])).splitlines()[-1])
     except (CommandError, ValueError, IndexError):
         return {}
     return told if isinstance(told, dict) else {}

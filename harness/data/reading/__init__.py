@@ -1,0 +1,1 @@
+"""Rows of files, folders and globs, one after another in flat memory."""
