@@ -19,7 +19,6 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 if not __package__:  # started by its path: the project is what must be importable, not this folder
     sys.path[0] = str(Path(__file__).resolve().parents[3])
@@ -39,7 +38,7 @@ from harness.compute.train.attention import attention
 from harness.compute.train.launch import ATTEMPT_VARIABLE
 from harness.compute.train.parallel import prepare_sharding, prove_parallelism
 from harness.compute.train.rows.all_rows import all_rows
-from harness.compute.train.rows.tokenise import load_tokenizer
+from harness.compute.train.rows.tokenise import load_tokenizer, processing_class
 from harness.compute.train.run_log import RunLog
 from harness.compute.train.stop import StopDiverged, StopRequest, StopTogether, any_rank
 from harness.compute.train.trackers import prepare_trackers
@@ -48,7 +47,6 @@ from harness.errors import HarnessError, TrainingError, UserError
 from harness.runs.checkpoints import complete_checkpoints
 from harness.runs.configuration import record
 from harness.runs.lease import Lease, Writer, this_writer
-from harness.runs.models.folder import find_model
 from harness.runs.paths import RunPaths, checkpoint_name, checkpoint_step
 from harness.runs.resume import (
     ROWS,
@@ -223,16 +221,6 @@ def require_trainable_template(script: ScriptArguments, config: TrainingConfig) 
             "{% generation %} markers, which assistant_only_loss needs; take one of "
             "templates/chat/, or set assistant_only_loss: false"
         )
-
-
-def processing_class(script: ScriptArguments, config: TrainingConfig) -> Any:
-    """The tokenizer that the rows were made with; None for a model with images or sound, whose
-    processor SFTTrainer loads, so that checkpoints have it too."""
-    folder = find_model(script.model_name)
-    files = ("processor_config.json", "preprocessor_config.json")
-    if folder is None or any((folder / name).is_file() for name in files):
-        return None
-    return load_tokenizer(script, config)
 
 
 def template_text(script: ScriptArguments, config: TrainingConfig) -> str | None:

@@ -43,6 +43,7 @@ from harness.compute.train.rows.tokens import BadRow, Tokenise
 from harness.errors import HarnessError, TrainingError, UserError
 from harness.processes.kin import end_with_starter
 from harness.runs.files import utc_now, write_json
+from harness.runs.models.folder import find_model
 from harness.runs.paths import RunPaths
 from harness.runs.tokenised import TokenisedPaths, tokenised_cache
 
@@ -68,6 +69,16 @@ def tokenizer_source(script: ScriptArguments, config: TrainingConfig) -> Tokeniz
 def load_tokenizer(script: ScriptArguments, config: TrainingConfig) -> PreTrainedTokenizerBase:
     """The tokenizer as SFTTrainer sets it up: with the template and the end token asked for."""
     return load(tokenizer_source(script, config))
+
+
+def processing_class(script: ScriptArguments, config: TrainingConfig) -> Any:
+    """The tokenizer that the rows were made with; None for a model with images or sound, whose
+    processor SFTTrainer loads, so that checkpoints have it too."""
+    folder = find_model(script.model_name)
+    files = ("processor_config.json", "preprocessor_config.json")
+    if folder is None or any((folder / name).is_file() for name in files):
+        return None
+    return load_tokenizer(script, config)
 
 
 def place(
