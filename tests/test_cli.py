@@ -94,7 +94,9 @@ def test_an_unknown_benchmark(user: User) -> None:
 
 def test_a_missing_dataset(user: User) -> None:
     user.spec["train"]["dataset_name"] = "absent"
-    refused(user, "train.dataset_name", "absent: no such folder", "save_to_disk")
+    (user.folder / "abcent").mkdir()
+    refused(user, "train.dataset_name", "absent: no such folder; did you mean 'abcent'?",
+            "python -m harness data get ID FOLDER", "python -m harness data convert FILES FOLDER")  # fmt: skip
 
 
 def test_a_hub_id_where_no_hub_is_reachable(user: User) -> None:

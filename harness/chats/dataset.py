@@ -7,8 +7,11 @@ dataset_dict.json with `splits`, and one Dataset folder for each.
 
 from __future__ import annotations
 
+import os
 import random
+import shlex
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,10 +21,10 @@ from harness.errors import ResultError, UserError, nearest
 from harness.runs.files import read_json
 
 CURE = (
-    "Save it where all nodes see it: "
-    "python -c \"import datasets; datasets.load_dataset('ID').save_to_disk('FOLDER')\""
+    "Of the Hub: python -m harness data get ID FOLDER; of files: python -m harness data convert "
+    "FILES FOLDER"
 )
-
+"""How a saved dataset comes to be, where all nodes see it."""
 
 BESIDE = ("tools", "chat_template_kwargs")
 """Columns that TRL reads beside the messages."""
@@ -75,9 +78,7 @@ class SavedDataset:
 def read_saved_dataset(folder: Path, split: str) -> SavedDataset:
     """Rows and columns of a saved split. Raises UserError when it is not one or is damaged."""
     if not folder.is_dir():
-        looks_like_id = folder.parent != folder and not folder.parent.is_dir()
-        hint = " (a dataset's Hub id is not taken here)" if looks_like_id else ""
-        raise UserError.at(folder, f"no such folder{hint}", CURE)
+        raise missing(folder)
     try:
         if (folder / "dataset_dict.json").is_file():
             splits = _names(folder / "dataset_dict.json", "splits")
@@ -90,11 +91,37 @@ def read_saved_dataset(folder: Path, split: str) -> SavedDataset:
         files = tuple(folder / name for name in _names(folder / "state.json", "_data_files"))
         columns = _names(folder / "dataset_info.json", "features")
     except ResultError as error:
-        raise UserError.at(
-            folder, f"not a dataset saved by save_to_disk: {error}", f"{CURE}"
-        ) from None
+        cure = f"Of the files in it: python -m harness data convert {_word(folder)} FOLDER"
+        text = f"not a dataset saved by save_to_disk: {error}"
+        raise UserError.at(folder, text, cure if os.listdir(folder) else CURE) from None
     empty = SavedDataset(folder, 0, columns, files)
     return SavedDataset(folder, sum(batch.num_rows for batch in empty.batches()), columns, files)
+
+
+def missing(folder: Path) -> UserError:
+    """That a dataset's folder is not there, with the nearest name beside it and what makes one."""
+    if folder.exists():
+        cure = f"python -m harness data convert {_word(folder)} FOLDER"
+        return UserError.at(folder, "is a file, and a saved dataset a folder", cure)
+    absent, above = folder, folder.parent
+    while not above.is_dir() and above != above.parent:
+        absent, above = above, above.parent
+    beside: list[str] = []
+    with suppress(OSError):
+        beside = [path.name for path in above.iterdir() if path.is_dir()]
+    hint = nearest(absent.name, beside)
+    if absent == folder:
+        return UserError.at(folder, f"no such folder{hint}", CURE)
+    if hint:
+        return UserError.at(folder, f"no such folder: {absent} is not there{hint}", CURE)
+    id = "/".join(folder.parts[-2:])
+    cure = CURE.replace("ID", _word(id))
+    return UserError.at(folder, "no such folder (a dataset's Hub id is not taken here)", cure)
+
+
+def _word(path: Path | str) -> str:
+    """As a shell takes it."""
+    return shlex.quote(str(path))
 
 
 def _names(file: Path, field: str) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.chats.dataset import read_saved_dataset
+from harness.chats.dataset import missing, read_saved_dataset
 from harness.data.reading.arrow import rows_of
 from harness.data.replace import check_replaceable, put
 from harness.data.shapes import Chat, to_chat
@@ -30,8 +30,8 @@ Report = Callable[[str], None]
 
 def split_names(folder: Path) -> list[str]:
     """The splits of a saved dataset, in its order. Raises UserError where it is none."""
-    if not folder.exists():
-        raise UserError.at(folder, "no such folder")
+    if not folder.is_dir():
+        raise missing(folder)
     mark = folder / "dataset_dict.json"
     try:
         if mark.is_file():

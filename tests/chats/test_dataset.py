@@ -88,7 +88,8 @@ def test_a_folder_that_is_not_there_may_be_an_id_of_the_hub(
     with pytest.raises(UserError) as caught:
         read_saved_dataset(Path("owner/data"), "train")
     assert str(caught.value) == (
-        f"owner/data: no such folder (a dataset's Hub id is not taken here)\n{CURE}"
+        "owner/data: no such folder (a dataset's Hub id is not taken here)\n"
+        + CURE.replace("ID", "owner/data")
     )
     with pytest.raises(UserError) as caught:
         read_saved_dataset(tmp_path / "data", "train")
@@ -102,7 +103,8 @@ def test_a_folder_that_is_no_dataset_is_said_with_its_cure(tmp_path: Path, missi
     with pytest.raises(UserError) as caught:
         read_saved_dataset(folder, "train")
     assert str(caught.value) == (
-        f"{folder}: not a dataset saved by save_to_disk: {folder / missing}: no such file\n{CURE}"
+        f"{folder}: not a dataset saved by save_to_disk: {folder / missing}: no such file\n"
+        f"Of the files in it: python -m harness data convert {folder} FOLDER"
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 from harness.chats.dataset import SavedDataset, choose_columns, read_saved_dataset
@@ -27,7 +28,8 @@ def check_dataset(train: TrainSpec) -> tuple[SavedDataset | None, list[Finding]]
                 place,
                 f"{dataset.folder}: columns are {', '.join(dataset.columns)}; "
                 "`messages` (or `prompt` and `completion`) is expected",
-                "python -m harness data convert makes `messages` of other shapes",
+                f"python -m harness data convert {shlex.quote(train.dataset_name)} FOLDER makes "
+                "`messages` of other shapes",
             )
         )
     columns = choose_columns(dataset.columns)

@@ -75,7 +75,27 @@ def test_a_folder_that_is_not_there_is_unknown_and_not_empty(tmp_path: Path) -> 
 def test_a_name_of_the_hub_is_told_apart_from_a_folder(tmp_path: Path) -> None:
     found = only(tmp_path / "allenai" / "tulu-3-sft-mixture")
     assert "a dataset's Hub id is not taken here" in found.message
-    assert "save_to_disk" in found.cure
+    assert "python -m harness data get allenai/tulu-3-sft-mixture FOLDER" in found.cure
+
+
+@pytest.mark.parametrize("written", ["dta/chats", "data/chat"])
+def test_the_nearest_folder_is_offered(tmp_path: Path, written: str) -> None:
+    saved_dataset(tmp_path / "data" / "chats")
+    (tmp_path / "data" / "chat.jsonl").write_text("")  # a file is none
+    found = only(tmp_path / written)
+    near = "chats" if written.startswith("data") else "data"
+    assert "no such folder" in found.message and f"did you mean '{near}'?" in found.message
+    assert "data get ID FOLDER" in found.cure
+
+
+def test_files_that_are_no_dataset_are_to_be_converted(tmp_path: Path) -> None:
+    (tmp_path / "my files").mkdir()
+    file = tmp_path / "my files" / "chats.jsonl"
+    file.write_text("{}")
+    found = only(file)
+    assert "is a file" in found.message
+    assert found.cure == f"python -m harness data convert '{file}' FOLDER"
+    assert f"data convert '{file.parent}' FOLDER" in only(file.parent).cure
 
 
 def test_a_wrong_split_is_named_with_the_right_one(tmp_path: Path) -> None:
