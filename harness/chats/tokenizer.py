@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
 from typing import Any
 
 from harness.config.base import Frozen
 from harness.errors import UserError
+from harness.runs.models.folder import find_model
 
 
 class TokenizerSource(Frozen):
@@ -46,3 +49,17 @@ def load_tokenizer(source: TokenizerSource) -> Any:
     if source.template is not None:
         tokenizer.chat_template = source.template
     return tokenizer
+
+
+def keep_own_files(tokenizer: Any, folder: Path) -> None:
+    """Copy to where a tokenizer was saved what a class of its own reads and transformers did not save.
+
+    `save_pretrained` writes tokenizer.json whatever file the class names (transformers 5.23): such a
+    tokenizer could not be loaded from any checkpoint.
+    """
+    if not type(tokenizer).__module__.startswith("transformers_modules"):
+        return
+    source = find_model(tokenizer.name_or_path) or Path(tokenizer.name_or_path)
+    for name in tokenizer.vocab_files_names.values():
+        if (source / name).is_file() and not (folder / name).exists():
+            shutil.copyfile(source / name, folder / name)

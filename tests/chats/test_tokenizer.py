@@ -9,7 +9,12 @@ import pytest
 
 pytest.importorskip("transformers", reason="needs the extra `train`")
 
-from harness.chats.tokenizer import TokenizerSource, UnknownEos, load_tokenizer
+from harness.chats.tokenizer import (
+    TokenizerSource,
+    UnknownEos,
+    keep_own_files,
+    load_tokenizer,
+)
 from tests.tiny_model import make_tiny_tokenizer
 
 OWN_CLASS = """
@@ -52,3 +57,20 @@ def test_a_class_of_its_own_is_loaded_where_it_is_trusted(tmp_path: Path) -> Non
     assert type(load_tokenizer(trusted)).__name__ == "HouseTokenizer"
     with pytest.raises(Exception, match=r"house_tokens|trust_remote_code|HouseTokenizer"):
         load_tokenizer(TokenizerSource(model=str(folder)))
+
+
+def test_a_class_of_its_own_is_loaded_from_where_it_was_saved(tmp_path: Path) -> None:
+    folder = of_its_own_class(make_tiny_tokenizer(tmp_path / "model"))
+    tokenizer = load_tokenizer(TokenizerSource(model=str(folder), trust_remote_code=True))
+    tokenizer.save_pretrained(tmp_path / "saved")
+    keep_own_files(tokenizer, tmp_path / "saved")
+    saved = TokenizerSource(model=str(tmp_path / "saved"), trust_remote_code=True)
+    assert load_tokenizer(saved)("2 + 3")["input_ids"] == tokenizer("2 + 3")["input_ids"]
+
+
+def test_of_a_known_class_nothing_is_copied(tmp_path: Path) -> None:
+    folder = make_tiny_tokenizer(tmp_path / "model")
+    (folder / "vocab.json").write_text("{}")
+    (tmp_path / "saved").mkdir()
+    keep_own_files(load_tokenizer(TokenizerSource(model=str(folder))), tmp_path / "saved")
+    assert not list((tmp_path / "saved").iterdir())

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from filelock import SoftFileLease
 
+from harness.chats.tokenizer import TokenizerSource, keep_own_files, load_tokenizer
 from harness.errors import HarnessError, ResultError, UserError
 from harness.package import needs
 from harness.runs.checkpoints import (
@@ -27,6 +28,7 @@ from harness.runs.checkpoints import (
     read_marker,
     share_weights,
 )
+from harness.runs.configuration import CONFIG
 from harness.runs.files import read_json, utc_now, write_json
 from harness.runs.paths import MERGED_MARKER, merged_name
 
@@ -99,23 +101,34 @@ def save_merged(checkpoint: Path, folder: Path, dtype: str) -> None:
         from peft import PeftModel
     except ImportError:
         raise UserError(f"LoRA checkpoints are merged by PEFT: {needs('train')}") from None
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoModelForCausalLM
 
     config = read_json(checkpoint / ADAPTER_CONFIG)
+    trusted = _trusts_code(checkpoint)
     base = AutoModelForCausalLM.from_pretrained(
-        config["base_model_name_or_path"], revision=config.get("revision") or "main", dtype=dtype
-    )
+        config["base_model_name_or_path"], revision=config.get("revision") or "main", dtype=dtype,
+        trust_remote_code=trusted,
+    )  # fmt: skip
     model = PeftModel.from_pretrained(base, str(checkpoint))
     try:
         merged = model.merge_and_unload(safe_merge=True)
     except ValueError as error:
         raise ResultError(f"{checkpoint}: cannot be merged: {error}") from None
     merged.save_pretrained(folder)
-    AutoTokenizer.from_pretrained(checkpoint).save_pretrained(folder)
+    source = TokenizerSource(model=str(checkpoint), trust_remote_code=trusted)
+    tokenizer = load_tokenizer(source)
+    tokenizer.save_pretrained(folder)
+    keep_own_files(tokenizer, folder)
     for name in _BESIDE:  # as they were trained, not as they are saved again
         if (checkpoint / name).is_file():
             shutil.copyfile(checkpoint / name, folder / name)
     share_weights(folder)
+
+
+def _trusts_code(checkpoint: Path) -> bool:
+    """Whether classes of the model's own folder were trained with."""
+    config = (read_marker(checkpoint) or {}).get(CONFIG)
+    return isinstance(config, dict) and config.get("trust_remote_code") is True
 
 
 def _to_disk(folder: Path) -> None:

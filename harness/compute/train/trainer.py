@@ -14,6 +14,7 @@ from transformers import PreTrainedTokenizerBase, PrinterCallback
 from trl import SFTTrainer
 
 from harness.chats.end_token import template_end_tokens, with_end_tokens
+from harness.chats.tokenizer import keep_own_files
 from harness.compute.train.parallel import launched_parallelism
 from harness.compute.train.run_log import RunLog
 from harness.compute.train.stop import any_rank
@@ -91,6 +92,7 @@ class CheckpointingTrainer(SFTTrainer):  # type: ignore[misc]
         checkpoint = Path(self.args.output_dir) / checkpoint_name(step)
         if self._adapter:  # PEFT saves none; the merged model needs it
             self.accelerator.unwrap_model(self.model).generation_config.save_pretrained(checkpoint)
+        keep_own_files(self.processing_class, checkpoint)
         check_whole(checkpoint, self._elements)
         check_stops(checkpoint, self._end_token)
         mark_complete(

@@ -19,11 +19,13 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from harness.chats.tokenizer import TokenizerSource, load_tokenizer
 from harness.compute.train import merge
 from harness.compute.train.merge import merged_model
 from harness.errors import ResultError
 from harness.runs.checkpoints import fingerprint, mark_complete
 from harness.runs.files import read_json
+from tests.chats.test_tokenizer import of_its_own_class
 from tests.tiny_model import make_tiny_model
 
 PROJECT = ROOT
@@ -77,6 +79,21 @@ def test_tokenizer_template_and_generation_config_come_along(checkpoint: Path) -
     assert marker["fingerprint"] == fingerprint(folder)
     assert marker["adapter"] == fingerprint(checkpoint)
     assert folder.name == f"merged-{fingerprint(checkpoint)}"
+
+
+def test_a_tokenizer_of_its_own_class_comes_along_where_it_was_trusted(tmp_path: Path) -> None:
+    base = make_tiny_model(tmp_path / "base", chat_template=TEMPLATE)
+    checkpoint = make_adapter(tmp_path / "checkpoint-3", base)
+    of_its_own_class(checkpoint)
+    with pytest.raises(Exception, match=r"house_tokens|trust_remote_code|HouseTokenizer"):
+        merged_model(checkpoint)
+    mark_complete(checkpoint, dtype="float32", config={"trust_remote_code": True})
+    source = TokenizerSource(model=str(merged_model(checkpoint)), trust_remote_code=True)
+    merged = load_tokenizer(source)
+    assert type(merged).__name__ == "HouseTokenizer"
+    known = AutoTokenizer.from_pretrained(base)
+    text = "<|im_start|>user\n2 + 3?<|im_end|>"
+    assert merged(text)["input_ids"] == known(text)["input_ids"]
 
 
 def test_a_whole_model_is_served_as_it_is(tmp_path: Path) -> None:

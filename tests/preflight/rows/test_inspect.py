@@ -56,7 +56,9 @@ def test_rows_longer_than_the_twelfth_length_are_counted_together(tmp_path: Path
 
 
 def test_a_dataset_that_is_not_there_is_one_message_with_its_cure(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"absent: no such folder\nOf the Hub: python -m harness data get"):
+    with pytest.raises(
+        UserError, match=r"absent: no such folder\nOf the Hub: python -m harness data get"
+    ):
         look(tmp_path / "absent")
 
 

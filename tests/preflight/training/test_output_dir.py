@@ -8,15 +8,16 @@ from typing import Any
 
 import pytest
 
+from harness.chats.digest import rows_digest
 from harness.config.training.script import script_arguments
 from harness.config.training.train import TrainSpec
 from harness.preflight.findings import Finding
 from harness.preflight.training import output_dir
 from harness.preflight.training.output_dir import check_output
-from harness.runs.checkpoints import mark_complete
+from harness.runs.checkpoints import MODEL_ONLY, mark_complete
 from harness.runs.lease import Lease, this_writer
-from harness.runs.resume import BatchFacts
-from tests.preflight.support import MARKED, TEMPLATES
+from harness.runs.resume import ROWS, BatchFacts
+from tests.preflight.support import MARKED, TEMPLATES, saved_dataset
 from tests.runs.test_files import find_model
 
 pytest.importorskip("trl", reason="the record is made from TRL's arguments")
@@ -32,7 +33,10 @@ def spec(folder: Path, **fields: Any) -> TrainSpec:
     return TrainSpec.model_validate({**base, **fields})
 
 
-def trained(folder: Path, train: TrainSpec, step: int = 10, record: bool = True) -> Path:
+def trained(
+    folder: Path, train: TrainSpec, step: int = 10, record: bool = True,
+    rows: Path | None = None, model_only: bool = False,
+) -> Path:  # fmt: skip
     """A checkpoint as training of this spec marks it, from the arguments that it would parse."""
     from harness.compute.train.arguments import parse
     from harness.compute.train.sft import template_text
@@ -50,7 +54,9 @@ def trained(folder: Path, train: TrainSpec, step: int = 10, record: bool = True)
     if record:
         facts |= recorded(script, config, template=template_text(script, config))
     checkpoint = find_model(output / f"checkpoint-{step}")
-    mark_complete(checkpoint, **facts, max_steps=train.max_steps, num_train_epochs=1.0)
+    facts |= {ROWS: rows_digest(rows, "train")} if rows else {}
+    facts |= {MODEL_ONLY: model_only, "max_steps": train.max_steps, "num_train_epochs": 1.0}
+    mark_complete(checkpoint, **facts)
     return checkpoint
 
 
@@ -167,6 +173,28 @@ def test_an_unreadable_marker_is_an_error(tmp_path: Path) -> None:
     checkpoint = trained(tmp_path, spec(tmp_path))
     (checkpoint / "HARNESS_COMPLETE.json").write_text("{")
     assert "cannot be read as JSON" in only(spec(tmp_path)).message
+
+
+def test_other_rows_are_refused_and_the_same_ones_elsewhere_are_not(tmp_path: Path) -> None:
+    rows = saved_dataset(tmp_path / "d")
+    trained(tmp_path, spec(tmp_path), rows=rows)
+    assert only(spec(tmp_path)).level == "note"
+    saved_dataset(tmp_path / "moved")
+    assert "the rows" not in only(spec(tmp_path, dataset_name=str(tmp_path / "moved"))).message
+    saved_dataset(tmp_path / "other", rows=11)
+    found = only(spec(tmp_path, dataset_name=str(tmp_path / "other")))
+    assert found.level == "error"
+    assert "the rows of dataset_name: " in found.message and "another output_dir" in found.cure
+
+
+def test_models_alone_are_refused_with_the_ways_out_unless_all_is_trained(tmp_path: Path) -> None:
+    trained(tmp_path, spec(tmp_path), model_only=True)
+    found = only(spec(tmp_path))
+    assert (found.level, found.place) == ("error", "train.output_dir")
+    assert "saved with save_only_model, without optimizer and schedule" in found.message
+    assert "another output_dir" in found.cure and "model_name" in found.cure
+    assert check_output(spec(tmp_path, max_steps=10), 10) == []
+    assert only(spec(tmp_path), total=None).level == "error"  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("alive", "level"), [(True, "error"), (None, "warning"), (False, None)])
