@@ -60,7 +60,8 @@ def test_it_has_our_input_and_environment_and_its_output_comes_back() -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "told"), [("exit 7", 7), ("kill -9 $$", -9), ("kill -15 $$", -15), ("kill -2 $$", -2)]
+    ("code", "told"),
+    [("exit 7", 7), ("kill -9 $$", -9), ("kill -15 $$", -15), ("kill -10 $$", -10)],
 )
 def test_its_end_is_its_own(code: str, told: int) -> None:
     with pytest.raises(CommandError) as caught:

@@ -27,7 +27,6 @@ import datasets
 import transformers
 from trl.chat_template_utils import has_generation_markers
 
-from harness.chats.digest import rows_digest
 from harness.compute.train.arguments import (
     ScriptArguments,
     TrainingConfig,
@@ -38,6 +37,7 @@ from harness.compute.train.attention import attention
 from harness.compute.train.launch import ATTEMPT_VARIABLE
 from harness.compute.train.parallel import prepare_sharding, prove_parallelism
 from harness.compute.train.rows.all_rows import all_rows
+from harness.compute.train.rows.dataset import dataset_digest
 from harness.compute.train.rows.tokenise import load_tokenizer, processing_class
 from harness.compute.train.run_log import RunLog
 from harness.compute.train.stop import StopDiverged, StopRequest, StopTogether, any_rank
@@ -93,7 +93,7 @@ def _train(
     kernels = attention(script, config)
     attempt = os.environ.get(ATTEMPT_VARIABLE, "")
     lease = take_folder(script, config, attempt, held)
-    digest = rows_digest(Path(script.dataset_name), script.dataset_split)
+    digest = dataset_digest(script.dataset_name, script.dataset_split)
     checkpoint = newest_complete(output)
     if (bare := newest_model_only(output)) is not None:
         if is_finished(bare, config.max_steps, config.num_train_epochs):

@@ -45,6 +45,7 @@ def test_every_argument_of_the_standard_command_reaches_the_script() -> None:
     arguments = script_arguments(GPUS, Path("/r"), Path("/o"), Path("/t.jinja"))
     elsewhere = {"nodes", "gpus_per_node", "cpu_processes", "time_limit", "eos_token", "sft"}
     elsewhere |= {"max_restarts", "keep_checkpoints", "best_metric", "prune", "attn_implementation"}
+    elsewhere |= {"eval_split"}  # with what evaluates it: only where a split is named
     elsewhere |= {"use_peft", *LORA_DEFAULTS}
     assert set(TrainSpec.model_fields) - elsewhere <= set(arguments)
     assert not {"use_peft", *LORA_DEFAULTS} & set(arguments)

@@ -8,7 +8,16 @@ from pathlib import Path
 from datasets import Dataset
 
 from harness.chats.dataset import choose_columns, read_saved_dataset
+from harness.chats.digest import rows_digest
 from harness.errors import UserError
+
+
+def dataset_digest(folder: str, split: str) -> str:
+    """`rows_digest` of the dataset that is trained. Raises UserError."""
+    try:
+        return rows_digest(Path(folder), split)
+    except UserError as error:
+        raise UserError(f"dataset_name: {error}") from None
 
 
 def open_rows(folder: str, split: str) -> Dataset:
