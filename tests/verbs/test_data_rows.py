@@ -9,6 +9,9 @@ from typing import Any
 import pytest
 import yaml
 
+from harness.chats.tokenizer import TokenizerSource, load_tokenizer
+from harness.chats.tokenizing import answer
+from harness.preflight.rows import tokens
 from tests.support import ROOT
 from tests.verbs.test_common import command
 
@@ -47,13 +50,13 @@ def exported(folder: Path) -> Path:
     return folder
 
 
-def spec(data: str, template: str = "qwen3.jinja") -> None:
+def spec(data: str, template: str = "qwen3.jinja", **changes: Any) -> None:
     train = {
         "model_name": "model", "dataset_name": data, "use_cpu": True, "cpu_processes": 1,
         "bf16": False, "gradient_checkpointing": False, "max_length": 128, "max_steps": 2,
         "save_steps": 2, "warmup_steps": 1, "per_device_train_batch_size": 2,
         "gradient_accumulation_steps": 1, "logging_steps": 1,
-        "chat_template_path": str(ROOT / "templates" / "chat" / template),
+        "chat_template_path": str(ROOT / "templates" / "chat" / template), **changes,
     }  # fmt: skip
     Path("sft.yaml").write_text(yaml.safe_dump({"name": "own", "train": train}))
 
@@ -111,6 +114,61 @@ def test_from_a_downloaded_folder_to_a_trained_model(
     assert command("submit", "sft.yaml", "--wait") == 0
     state = json.loads((here / "runs/own/latest/train/state.json").read_text())
     assert (state["state"], state["step"]) == ("complete", 2)
+
+
+TOOL = {"type": "function", "function": {"name": "add", "parameters": {
+    "type": "object", "properties": {"a": {"type": "number"}}}}}  # fmt: skip
+ASKED = {"role": "user", "content": "Add one."}
+CALLED = {"role": "assistant", "content": None, "tool_calls": [
+    {"type": "function", "function": {"name": "add", "arguments": '{"a": 1}'}}]}  # fmt: skip
+WITH_TOOLS: list[dict[str, Any]] = [
+    {"messages": [ASKED, {"role": "assistant", "content": "Two."}], "tools": [TOOL]},
+    {"messages": [ASKED, CALLED, {"role": "tool", "content": "2"},
+                  {"role": "assistant", "content": "Two.", "reasoning_content": "It is 2."}],
+     "tools": [{**TOOL, "function": {"name": "where", "parameters": {"city": {}}}}]},
+    {"conversations": [{"role": "user", "content": "2 + 2?"},
+                       {"role": "assistant", "content": "4."}]},
+    {"system": "Be brief.", "tools": json.dumps([TOOL]), "conversations": [
+        {"from": "human", "value": "2 + 2?"}, {"from": "gpt", "value": "4."}]},
+]  # fmt: skip
+"""Shapes as people export them: tools, calls, thinking, roles in `conversations`, tools as text."""
+
+
+def converted_with_tools(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from tests.tiny_model import make_tiny_model
+
+    make_tiny_model(here / "model")
+    lines = [json.dumps(row) + "\n" for row in WITH_TOOLS * 3]
+    (here / "exported.jsonl").write_text("".join(lines))
+    assert command("data", "convert", "exported.jsonl", "chats") == 0
+    told = capsys.readouterr().out
+    assert "reasoning_content (of turns) 3" in told and "tool_calls (of turns) 3" in told
+    spec("chats", max_length=1024)
+
+
+def test_converted_tools_calls_and_thinking_pass_check(
+    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tokens, "ask", answer)  # without a process of its own
+    converted_with_tools(here, capsys)
+    assert command("check", "sft.yaml") == 0
+    out = capsys.readouterr()
+    assert "0 errors, 0 warnings" in out.out + out.err
+
+
+@pytest.mark.slow
+def test_converted_tools_calls_and_thinking_are_trained(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    converted_with_tools(here, capsys)
+    assert command("submit", "sft.yaml", "--wait", "--poll", "1") == 0
+    (rows,) = (here / "runs/.tokenised").glob("*/rows")
+    tokenizer = load_tokenizer(TokenizerSource(model="model"))
+    texts = [tokenizer.decode(row["input_ids"]) for row in load_from_disk(str(rows))]
+    trained = "".join(texts)
+    for part in ('"name": "add"', '"a": 1', "<think>\nIt is 2.", "Be brief.", '"city": {}'):
+        assert part in trained, part
+    assert "null" not in trained and "None" not in trained
 
 
 @pytest.mark.parametrize(

@@ -69,7 +69,7 @@ def run(run: RunPaths) -> str:
     """
     paths = RunPaths(run.root.resolve())
     train = load_spec(paths.spec).train
-    node, attempt = this_node(os.environ), this_attempt(os.environ)
+    node, attempt = this_node(os.environ), this_attempt(os.environ, paths.root.name)
     argv = prepare(paths, train, node)
     if node.rank == 0:
         begin(paths, attempt)
@@ -110,13 +110,17 @@ def template(train: TrainSpec) -> Path | None:
     raise UserError(f"train.chat_template_path: {path}: no such file")
 
 
-def this_attempt(env: Any) -> str:
-    """A name for this start of the job, the same on all its nodes."""
+def this_attempt(env: Any, run: str) -> str:
+    """A name for this start of the job, the same on all its nodes.
+
+    With the run's name: what is left of an attempt is ended by it, and the local scheduler numbers
+    the jobs of every `runs_dir` from 1.
+    """
     job = env.get("SLURM_JOB_ID")
     if job is None:
         return f"local-{secrets.token_hex(4)}"
     step = env.get("SLURM_RESTART_COUNT", "0")
-    return f"slurm-{job}-{step}"
+    return f"slurm-{job}-{run}-{step}"
 
 
 def begin(paths: RunPaths, attempt: str) -> None:

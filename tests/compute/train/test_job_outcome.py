@@ -118,3 +118,13 @@ def test_a_start_that_was_superseded_leaves_the_others_state_alone(run: RunPaths
     with pytest.raises(TrainingSuperseded, match=f"slurm-7-2 trains this run now: {ME} has ended"):
         judged(run, theirs)
     assert read_state(run.train_state) == theirs
+
+
+def test_an_attempt_is_named_by_its_run_too(run: RunPaths) -> None:
+    """Two users of the local scheduler, each with a job 1, would else end each other's workers."""
+    env = {"SLURM_JOB_ID": "1"}
+    first = job.this_attempt(env, "20260101-000000-abcd")
+    assert first != job.this_attempt(env, "20260101-000000-efgh")
+    job.begin(run, first)
+    again = job.this_attempt({**env, "SLURM_RESTART_COUNT": "1"}, "20260101-000000-abcd")
+    assert again != first and again.rpartition("-")[0] == first.rpartition("-")[0]
