@@ -11,10 +11,10 @@ from harness.preflight.findings import Finding, error, note
 
 
 def check_dataset(train: TrainSpec) -> tuple[SavedDataset | None, list[Finding]]:
-    """The training split (None: unreadable), and findings about `train.dataset_name`."""
+    """The training split (None: unreadable), and findings about `train.dataset_name`, a folder."""
     place = "train.dataset_name"
     try:
-        dataset = read_saved_dataset(Path(train.dataset_name), train.dataset_split)
+        dataset = read_saved_dataset(Path(train.sources[0].path), train.dataset_split)
     except UserError as problem:
         message, _, cure = str(problem).partition("\n")
         return None, [error(place, message, cure)]
