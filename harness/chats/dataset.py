@@ -124,6 +124,15 @@ def _word(path: Path | str) -> str:
     return shlex.quote(str(path))
 
 
+def has_split(folder: Path, split: str) -> bool:
+    """Whether a folder holds a DatasetDict with a split. Raises UserError when it is damaged."""
+    file = folder / "dataset_dict.json"
+    try:
+        return file.is_file() and split in _names(file, "splits")
+    except ResultError as error:
+        raise UserError(f"{folder}: {error}") from None
+
+
 def _names(file: Path, field: str) -> tuple[str, ...]:
     """The names in a field of a JSON file: a list of them or of `{"filename": …}`, or the keys of a
     mapping. Raises ResultError."""

@@ -20,7 +20,10 @@ class FieldError(ValueError):
     """
 
     def __init__(
-        self, key: str | int | tuple[str, ...], text: str, other: tuple[str, ...] = ()
+        self,
+        key: str | int | tuple[str | int, ...],
+        text: str,
+        other: tuple[str | int, ...] = (),
     ) -> None:
         self.key: tuple[str | int, ...] = key if isinstance(key, tuple) else (key,)
         self.other = other

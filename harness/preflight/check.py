@@ -10,6 +10,8 @@ from pathlib import Path
 from harness.config.load import expand, expand_template
 from harness.config.site import Site
 from harness.config.spec import Spec
+from harness.config.training.sources import DataSource
+from harness.config.training.train import TrainSpec
 from harness.errors import ResultError
 from harness.plan.steps import planned_steps, total_steps
 from harness.preflight.cluster.machine import check_machine
@@ -21,10 +23,8 @@ from harness.preflight.evaluation.judge import check_judge
 from harness.preflight.evaluation.lm_eval_tasks import check_lm_eval_tasks
 from harness.preflight.evaluation.serving import check_serving
 from harness.preflight.findings import Finding, error, warning
-from harness.preflight.rows.contents import RowCheck, check_rows
-from harness.preflight.rows.dataset import check_dataset
+from harness.preflight.rows.sources import check_sources, planned_rows
 from harness.preflight.rows.template import check_template
-from harness.preflight.rows.tokens import check_tokens
 from harness.preflight.rows.validation import check_validation
 from harness.preflight.stages import Stages
 from harness.preflight.training.adapter import check_adapter
@@ -48,7 +48,7 @@ class Checked:
 
     findings: tuple[Finding, ...]
     rows: int | None
-    """Rows of the training split; None when it cannot be read."""
+    """Rows of the training split, or those drawn of a list; None when it cannot be read."""
     spec: Spec
     """With `max_steps` fixed where packing leaves them open."""
 
@@ -60,9 +60,7 @@ class Checked:
 def resolve_spec(spec: Spec) -> Spec:
     """The spec with absolute paths: from the current folder, templates also from the project's."""
     train = spec.train
-    changes: dict[str, object] = {
-        "dataset_name": str(expand(train.dataset_name, "train.dataset_name"))
-    }
+    changes: dict[str, object] = {"dataset_name": _folders(train)}
     model = Path(os.path.expandvars(os.path.expanduser(train.model_name)))
     if model.is_dir() or model.is_absolute() or train.model_name.startswith((".", "~", "$")):
         changes["model_name"] = str(expand(train.model_name, "train.model_name"))
@@ -76,6 +74,15 @@ def resolve_spec(spec: Spec) -> Spec:
     if spec.evaluation:
         resolved["evaluation"] = resolve_folders(spec.evaluation)
     return _without_gpus(spec.model_copy(update=resolved))
+
+
+def _folders(train: TrainSpec) -> str | tuple[DataSource, ...]:
+    """`train.dataset_name` with absolute paths."""
+    place, given = "train.dataset_name", train.dataset_name
+    if isinstance(given, str):
+        return str(expand(given, place))
+    paths = [str(expand(s.path, f"{place}.{i}.path")) for i, s in enumerate(given)]
+    return tuple(s.model_copy(update={"path": path}) for s, path in zip(given, paths, strict=True))
 
 
 def _without_gpus(spec: Spec) -> Spec:
@@ -113,20 +120,13 @@ def check(
         findings = check_model(train.model_name)
         findings += check_template(train.chat_template_path, train.assistant_only_loss, folder)
         can_tokenise = not any(f.level == "error" for f in findings)
-        progress.stage(f"the rows of {train.dataset_name}")
-        dataset, found = check_dataset(train)
-        data = check_rows(train, dataset) if dataset else RowCheck()
-        shape, unreadable = _shape(folder)
-        findings += [*found, *data.findings, *unreadable]
-        sample = None
-        if can_tokenise:
-            progress.stage("template and a sample of rows, by the tokenizer")
-            sample, found = check_tokens(train, str(folder or train.model_name), dataset, data)
-            findings += found
         model = str(folder or train.model_name) if can_tokenise else None
+        data = check_sources(train, model, progress)
+        rows, sample = data.rows, data.sample
+        shape, unreadable = _shape(folder)
+        findings += [*data.findings, *unreadable]
         held_out, found = check_validation(train, model, findings)
         findings += found
-        rows = dataset.rows if dataset else None
         train, found = fix_steps(train, rows, sample)
         spec = spec.model_copy(update={"train": train})
         findings += found + check_steps(train, rows, sample)
@@ -154,9 +154,8 @@ def check(
 
 def unchecked(spec: Spec) -> Checked:
     """What the plan needs, and a warning that nothing was checked."""
-    dataset, _ = check_dataset(spec.train)
     skipped = warning("--no-check", "nothing was checked: what is wrong shows in the queue")
-    return Checked((skipped,), dataset.rows if dataset else None, spec)
+    return Checked((skipped,), planned_rows(spec.train), spec)
 
 
 def _check_plan(

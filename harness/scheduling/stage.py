@@ -49,7 +49,8 @@ def stage(spec: Spec, site: Site, scheduler: SchedulerName, rows: int | None) ->
     """A run that trains, of a resolved spec and site. `rows`: of its dataset."""
     train = spec.train
     judge = spec.evaluation and spec.evaluation.judge and spec.evaluation.judge.serve
-    paths = [train.dataset_name, site.benchmarks_dir, train.output_dir, train.model_name]
+    paths: list[str | None] = [source.path for source in train.sources]
+    paths += [site.benchmarks_dir, train.output_dir, train.model_name]
     paths.append(train.chat_template_path)
     paths.append(judge.model if judge else None)
     return _staged(spec, site, scheduler, build_plan(spec, site, rows), _new_run(spec, site), paths)

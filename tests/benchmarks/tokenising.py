@@ -23,6 +23,7 @@ from trl import SFTTrainer
 
 from harness.compute.train.arguments import parse
 from harness.compute.train.rows import tokenise
+from harness.compute.train.rows.sources import Part
 from tests.support import ROOT
 from tests.tiny_model import make_tiny_tokenizer
 
@@ -78,7 +79,7 @@ def measure(argv: list[str], rounds: int) -> dict[str, list[float]]:
             if processes is None:
                 SFTTrainer._prepare_dataset(trainer, data, tokenizer, config, False, None, "train")
             else:
-                tokenise.prepare(data, tokenizer, config)
+                tokenise.prepare([Part("data", data)], tokenizer, config)
             if round_:  # the first fills the caches
                 way = f"{processes} processes" if processes else PLAIN
                 seconds.setdefault(way, []).append(time.perf_counter() - began)

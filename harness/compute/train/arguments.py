@@ -19,6 +19,7 @@ from harness.config.training.lora import (
     target_names,
 )
 from harness.config.training.sft_fields import RESERVED
+from harness.config.training.sources import DataSource, check_list, from_text
 from harness.config.training.train import WRAPPED
 from harness.errors import UserError
 from harness.package import find_template, needs
@@ -29,7 +30,13 @@ class ScriptArguments:
     """What SFTConfig does not know."""
 
     model_name: str = field(metadata={"help": "Folder of a model, or its id on the Hub."})
-    dataset_name: str = field(metadata={"help": "Folder written by save_to_disk."})
+    dataset_name: str = field(default="", metadata={"help": "Folder written by save_to_disk."})
+    dataset_sources: str | None = field(
+        default=None,
+        metadata={
+            "help": "In place of dataset_name: a JSON list of {path, weight, max_samples, split}."
+        },
+    )
     dataset_split: str = field(
         default="train", metadata={"help": "Split, where the folder holds a DatasetDict."}
     )
@@ -86,6 +93,23 @@ class ScriptArguments:
         given = [name for name in LORA_DEFAULTS if getattr(self, name) not in (None, False)]
         if given and not self.use_peft:
             raise UserError(f"{', '.join(given)} without use_peft: add --use_peft")
+        if bool(self.dataset_name) == (self.dataset_sources is not None):
+            raise UserError("dataset_name: give a folder, or a list as dataset_sources, not both")
+        if self.dataset_sources is not None:
+            _ = self.sources
+
+    @property
+    def sources(self) -> tuple[DataSource, ...]:
+        """The sets that are trained, each with its split. Raises UserError for a wrong list."""
+        try:
+            if self.dataset_sources is None:
+                found: tuple[DataSource, ...] = (DataSource(path=self.dataset_name),)
+            else:
+                found = from_text(self.dataset_sources)
+                check_list(found, self.dataset_split)
+        except ValueError as problem:
+            raise UserError(f"dataset_sources: {problem}") from None
+        return tuple(s.model_copy(update={"split": s.split or self.dataset_split}) for s in found)
 
 
 @dataclass

@@ -37,7 +37,7 @@ from harness.compute.train.attention import attention
 from harness.compute.train.launch import ATTEMPT_VARIABLE
 from harness.compute.train.parallel import prepare_sharding, prove_parallelism
 from harness.compute.train.rows.all_rows import all_rows
-from harness.compute.train.rows.dataset import dataset_digest
+from harness.compute.train.rows.sources import trained_facts
 from harness.compute.train.rows.tokenise import load_tokenizer, processing_class
 from harness.compute.train.run_log import RunLog
 from harness.compute.train.stop import StopDiverged, StopRequest, StopTogether, any_rank
@@ -93,7 +93,7 @@ def _train(
     kernels = attention(script, config)
     attempt = os.environ.get(ATTEMPT_VARIABLE, "")
     lease = take_folder(script, config, attempt, held)
-    digest = dataset_digest(script.dataset_name, script.dataset_split)
+    trained = trained_facts(script, config.seed)
     checkpoint = newest_complete(output)
     if (bare := newest_model_only(output)) is not None:
         if is_finished(bare, config.max_steps, config.num_train_epochs):
@@ -101,7 +101,7 @@ def _train(
         elif checkpoint is None:
             raise UserError(only_models(bare))
     if checkpoint is not None:
-        check_resumable(checkpoint, batch_facts(config), script.use_peft, digest)
+        check_resumable(checkpoint, batch_facts(config), script.use_peft, trained[ROWS])
         if is_finished(checkpoint, config.max_steps, config.num_train_epochs):
             say(f"{checkpoint.name} is the last one: nothing is left to train")
             if lease is not None:
@@ -115,7 +115,7 @@ def _train(
 
     # The arguments as given: below, and in the Trainer, some are filled in.
     facts = record(script, config, template=template_text(script, config))
-    facts[ROWS] = digest
+    facts |= trained
     facts["run"] = Path(script.run_dir).name if script.run_dir else None  # whose it is to prune
     rows = all_rows(script, config, request, argv)
     if rows is None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.config.training.lora import LORA_DEFAULTS
+from harness.config.training.sources import to_text
 from harness.config.training.train import TrainSpec
 
 
@@ -15,7 +16,7 @@ def script_arguments(
     """Arguments of `sft.py`, as its `--config` file holds them."""
     arguments: dict[str, Any] = {
         "model_name": train.model_name,
-        "dataset_name": train.dataset_name,
+        **_data(train),
         "dataset_split": train.dataset_split,
         "max_samples": train.max_samples,
         "output_dir": str(output_dir),
@@ -63,3 +64,10 @@ def script_arguments(
     if train.report_to and "run_name" not in train.sft:
         arguments["run_name"] = f"{run_dir.parent.name}-{run_dir.name}"
     return arguments
+
+
+def _data(train: TrainSpec) -> dict[str, str]:
+    """A folder by TRL's name for it, a list by one of ours."""
+    if isinstance(train.dataset_name, str):
+        return {"dataset_name": train.dataset_name}
+    return {"dataset_sources": to_text(train.dataset_name)}

@@ -17,6 +17,7 @@ from harness.config.training.sft_fields import (
     STRATEGIES,
     kind_problem,
 )
+from harness.config.training.sources import DataSource, check_list
 from harness.config.training.trackers import unknown_tracker
 from harness.errors import nearest
 
@@ -44,15 +45,16 @@ class TrainSpec(LoraFields):
 
     model_name: Location
     """A folder with a Hugging Face model, or its id on the Hub."""
-    dataset_name: Location
-    """A folder written by `Dataset.save_to_disk` (conversational: a `messages` column)."""
+    dataset_name: Location | tuple[DataSource, ...]
+    """A folder written by `Dataset.save_to_disk` (conversational: a `messages` column), or a list of
+    `{path: FOLDER, weight: 1.0, max_samples: N, split: NAME}`, from which rows are drawn."""
     dataset_split: Word = "train"
     """Which split, where the folder holds a DatasetDict."""
     eval_split: Word | None = None
     """A split of the same DatasetDict whose loss is measured at every save (`sft: {eval_strategy: …,
     eval_steps: …}` for other times); all its rows, tokenised and masked as those that are trained."""
     max_samples: int = Field(default=1_000_000, ge=1)
-    """At most this many rows are used, chosen by a seeded shuffle."""
+    """At most this many rows are used, chosen by a seeded shuffle; a list may not draw more."""
     output_dir: Location | None = None
     """Folder for checkpoints; unset: `checkpoints/` in the run folder."""
     chat_template_path: Location | None = None
@@ -166,6 +168,13 @@ class TrainSpec(LoraFields):
         return sft
 
     @property
+    def sources(self) -> tuple[DataSource, ...]:
+        """The sets that are trained, each with its split: one where `dataset_name` is a folder."""
+        given = self.dataset_name
+        found = (DataSource(path=given),) if isinstance(given, str) else given
+        return tuple(s.model_copy(update={"split": s.split or self.dataset_split}) for s in found)
+
+    @property
     def processes_per_node(self) -> int:
         """Training processes on each node."""
         return self.cpu_processes if self.use_cpu else self.gpus_per_node
@@ -211,10 +220,16 @@ class TrainSpec(LoraFields):
         return self
 
     @model_validator(mode="after")
+    def _whole_list(self) -> TrainSpec:
+        if not isinstance(self.dataset_name, str):
+            check_list(self.dataset_name, self.dataset_split)
+        return self
+
+    @model_validator(mode="after")
     def _held_out(self) -> TrainSpec:
         if self.eval_split is None:
             return self
-        if self.eval_split == self.dataset_split:
+        if self.eval_split in [source.split for source in self.sources]:
             raise FieldError("eval_split", f"{self.eval_split!r} is the split that is trained")
         if self.sft.get("eval_strategy") in ("no", False):
             raise FieldError("eval_split", "eval_strategy: no never evaluates it; leave one out")

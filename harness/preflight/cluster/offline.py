@@ -33,8 +33,9 @@ def check_offline(
     else:
         reach.append("the Hub, for the model")
     if train is not None:
-        there = Path(train.dataset_name).is_dir()
-        (on_disk if there else reach).append(f"the dataset ({train.dataset_name})")
+        for source in train.sources:
+            there = Path(source.path).is_dir()
+            (on_disk if there else reach).append(f"the dataset ({source.path})")
         reach += [f"{t}'s service (train.report_to)" for t in train.report_to if is_hosted(t, site)]
     for benchmark in _benchmarks(evaluation):
         if benchmark.backend != "builtin":

@@ -12,10 +12,10 @@ from harness.preflight.findings import Finding, error, note
 
 
 def check_dataset(train: TrainSpec) -> tuple[SavedDataset | None, list[Finding]]:
-    """The training split (None: unreadable), and findings about `train.dataset_name`."""
+    """The training split (None: unreadable), and findings about `train.dataset_name`, a folder."""
     place = "train.dataset_name"
     try:
-        dataset = read_saved_dataset(Path(train.dataset_name), train.dataset_split)
+        dataset = read_saved_dataset(Path(train.sources[0].path), train.dataset_split)
     except UserError as problem:
         message, _, cure = str(problem).partition("\n")
         return None, [error(place, message, cure)]
@@ -28,7 +28,7 @@ def check_dataset(train: TrainSpec) -> tuple[SavedDataset | None, list[Finding]]
                 place,
                 f"{dataset.folder}: columns are {', '.join(dataset.columns)}; "
                 "`messages` (or `prompt` and `completion`) is expected",
-                f"python -m harness data convert {shlex.quote(train.dataset_name)} FOLDER makes "
+                f"python -m harness data convert {shlex.quote(train.sources[0].path)} FOLDER makes "
                 "`messages` of other shapes",
             )
         )

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.chats.digest import rows_digest
+from harness.chats.drawing import drawing_digest, drawn_of
 from harness.config.training.script import script_arguments
 from harness.config.training.train import TrainSpec
 from harness.errors import ResultError, UserError
@@ -108,10 +109,17 @@ def _changes(train: TrainSpec, marker: dict[str, Any]) -> dict[str, tuple[Any, A
         template = None  # said by the check of the template
     if (was := marker.get(ROWS)) is not None:
         with suppress(UserError):  # said by the check of the dataset
-            now = rows_digest(Path(train.dataset_name), train.dataset_split)
+            now = _digest(train)
             changed |= {"the rows of dataset_name": (was, now)} if now != was else {}
     arguments = script_arguments(train, nowhere, nowhere, template)
     return changed | differences(marker, arguments)
+
+
+def _digest(train: TrainSpec) -> str:
+    """Of the rows that would be trained. Raises UserError."""
+    if isinstance(train.dataset_name, str):
+        return rows_digest(Path(train.dataset_name), train.dataset_split)
+    return drawing_digest(drawn_of(train.sources), train.seed)
 
 
 def _resumes(

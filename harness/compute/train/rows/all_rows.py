@@ -8,10 +8,12 @@ from dataclasses import dataclass, replace
 
 from datasets import Dataset
 
+from harness.chats.drawing import held_out
 from harness.compute.train.arguments import ScriptArguments, TrainingConfig
 from harness.compute.train.rows.dataset import open_rows
 from harness.compute.train.rows.tokenised import tokenised_rows
 from harness.compute.train.stop import StopRequest
+from harness.config.training.sources import to_text
 
 _ALL = 10**12
 
@@ -33,14 +35,15 @@ def all_rows(
 
     `argv` are this script's arguments. Raises UserError and TrainingError as `tokenised_rows` does.
     """
-    raw = open_rows(script.dataset_name, script.dataset_split)
+    raw = _raw(script)
     tokenised = tokenised_rows(script, config, request, argv)
     if tokenised is None:
         return None
     if script.eval_split is None:
         return Rows(raw, tokenised)
-    raw_validation = open_rows(script.dataset_name, script.eval_split)
-    validation = tokenised_rows(*validation_arguments(script, config), request,
+    other, as_validation = validation_arguments(script, config)
+    raw_validation = _raw(other)
+    validation = tokenised_rows(other, as_validation, request,
                                 validation_argv(script, config, argv))  # fmt: skip
     return None if validation is None else Rows(raw, tokenised, raw_validation, validation)
 
@@ -51,15 +54,33 @@ def validation_arguments(
     """Arguments by which the rows of `eval_split` are tokenised as those of training: all of them."""
     changed = copy.copy(config)
     changed.packing = validation_packing(config)
-    return replace(script, dataset_split=str(script.eval_split), max_samples=_ALL), changed
+    split = str(script.eval_split)
+    others = replace(
+        script, dataset_split=split, dataset_sources=_held_out(script), max_samples=_ALL
+    )
+    return others, changed
+
+
+def _held_out(script: ScriptArguments) -> str | None:
+    """Of a list the sets that have `eval_split`, as an argument."""
+    if script.dataset_sources is None:
+        return None
+    return to_text(held_out(script.sources, str(script.eval_split)))
+
+
+def _raw(script: ScriptArguments) -> Dataset:
+    """Rows as they were saved: SFTTrainer looks at the first one."""
+    first = script.sources[0]
+    return open_rows(first.path, str(first.split))
 
 
 def validation_argv(
     script: ScriptArguments, config: TrainingConfig, argv: Sequence[str]
 ) -> list[str]:
     """The same for a command line, on which the last word counts."""
-    packing = str(validation_packing(config))
-    return [*argv, "--dataset_split", str(script.eval_split), "--max_samples", str(_ALL),
+    packing, text = str(validation_packing(config)), _held_out(script)
+    sources = [] if text is None else ["--dataset_sources", text]
+    return [*argv, *sources, "--dataset_split", str(script.eval_split), "--max_samples", str(_ALL),
             "--packing", packing]  # fmt: skip
 
 

@@ -19,7 +19,7 @@ import os
 import secrets
 import shutil
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
@@ -31,15 +31,23 @@ from filelock import FileLock, Timeout
 from transformers import PreTrainedTokenizerBase
 from trl import SFTTrainer
 
+from harness.chats.drawing import SOURCES
 from harness.chats.render import Renderer
 from harness.chats.rows import RENDERING
 from harness.chats.tokenizer import TokenizerSource
 from harness.chats.tokenizer import load_tokenizer as load
 from harness.compute.train.arguments import ScriptArguments, TrainingConfig, parse
 from harness.compute.train.launch import ATTEMPT_VARIABLE
-from harness.compute.train.rows.dataset import choose_rows, link_dataset, open_rows
 from harness.compute.train.rows.progress import Progress
-from harness.compute.train.rows.tokens import BadRow, Tokenise
+from harness.compute.train.rows.sources import (
+    Part,
+    chosen_rows,
+    count,
+    inputs,
+    joined,
+    trained_facts,
+)
+from harness.compute.train.rows.tokens import Tokenise
 from harness.errors import HarnessError, TrainingError, UserError
 from harness.processes.kin import end_with_starter
 from harness.runs.files import utc_now, write_json
@@ -99,22 +107,13 @@ def depends_on(
     """All that decides what the tokenised rows are."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
     words = backend.to_str() if backend is not None else json.dumps(tokenizer.get_vocab())
-    folder = Path(script.dataset_name).resolve()
-    files = sorted(p for p in folder.rglob("*") if p.suffix in (".arrow", ".json"))
-    stats = [(str(p.relative_to(folder)), p.stat()) for p in files if "cache-" not in p.name]
-    rows = open_rows(script.dataset_name, script.dataset_split)
-    capped = len(rows) > script.max_samples
     named = (
         "assistant_only_loss", "completion_only_loss", "dataset_text_field", "max_length",
         "packing", "packing_strategy", "truncation_mode", "shuffle_dataset",
     )  # fmt: skip
     return {
-        "files": [(name, s.st_size, s.st_mtime_ns) for name, s in stats],
-        "split": script.dataset_split,
-        "columns": rows.column_names,
+        **inputs(script, config.seed, config.shuffle_dataset),
         "rendering": RENDERING,
-        "max_samples": script.max_samples if capped else None,
-        "seed": config.seed if capped or config.shuffle_dataset else None,
         "tokenizer": hashlib.sha256(words.encode()).hexdigest(),
         "template": tokenizer.chat_template,
         "eos_token": tokenizer.eos_token,
@@ -183,16 +182,12 @@ def _build(
     progress: Progress,
 ) -> int:
     """Write all that belongs into the folder; returns the number of sequences."""
-    source = link_dataset(Path(script.dataset_name), partial / "source")
-    every = open_rows(str(source), script.dataset_split)
-    rows, taken = choose_rows(every, script.max_samples, config.seed)
-    print(f"tokenising {taken} of {script.dataset_name}", flush=True)
+    parts = chosen_rows(script, config.seed, partial / "source")
     try:
         with progress.instead_of_bars():
-            prepared = prepare(rows, tokenizer, config)
-    except BadRow as bad:
-        number = rows._indices[0][bad.number].as_py() if rows._indices is not None else bad.number
-        raise UserError(f"dataset_name: row {number}: {bad.reason}") from None
+            prepared = prepare(parts, tokenizer, config)
+    except HarnessError:
+        raise
     except (OSError, MemoryError) as error:
         raise TrainingError(f"tokenising failed: {type(error).__name__}: {error}") from error
     except Exception as error:  # a template may raise anything
@@ -212,21 +207,34 @@ def _build(
     building = TokenisedPaths(partial.parent, partial.name)
     with progress.instead_of_bars():
         prepared.save_to_disk(building.rows)
-    facts = {"made": utc_now(), "rows": len(prepared), "from_rows": len(rows)}
-    write_json(building.facts, facts | depends_on(script, config, tokenizer))
+    facts = {"made": utc_now(), "rows": len(prepared), "from_rows": count(parts)}
+    facts |= depends_on(script, config, tokenizer)
+    if script.dataset_sources is not None:
+        facts[SOURCES] = trained_facts(script, config.seed)[SOURCES]
+    write_json(building.facts, facts)
     shutil.rmtree(partial / "source")
     return len(prepared)
 
 
 def prepare(
-    rows: datasets.Dataset, tokenizer: PreTrainedTokenizerBase, config: TrainingConfig
+    parts: Sequence[Part], tokenizer: PreTrainedTokenizerBase, config: TrainingConfig
 ) -> datasets.Dataset:
     """The rows that SFTTrainer would train on: tokens by the renderer that `check` uses, packed and
     shuffled by its own method.
 
     Tokenising uses `dataset_num_proc` processes (unset: the cores there are); packing uses one, as
-    what it puts together would depend on their number. Raises BadRow.
+    what it puts together would depend on their number. Raises UserError for a row that cannot be
+    trained.
     """
+    done = joined(parts, lambda rows: _tokens(rows, tokenizer, config), config.seed)
+    if config.packing:
+        return _packed(done, tokenizer, config)
+    return done.shuffle(seed=config.seed) if config.shuffle_dataset else done
+
+
+def _tokens(
+    rows: datasets.Dataset, tokenizer: PreTrainedTokenizerBase, config: TrainingConfig
+) -> datasets.Dataset:
     workers = config.dataset_num_proc or len(os.sched_getaffinity(0))
     workers = max(1, min(workers, len(rows) // 1000))
     make = Tokenise(
@@ -248,10 +256,7 @@ def prepare(
         new_fingerprint=secrets.token_hex(8),  # else the tokenizer is hashed for it
         desc="Tokenizing train dataset",
     )
-    done = done.with_format(None)
-    if config.packing:
-        return _packed(done, tokenizer, config)
-    return done.shuffle(seed=config.seed) if config.shuffle_dataset else done
+    return done.with_format(None)
 
 
 def _packed(

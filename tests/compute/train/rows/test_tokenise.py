@@ -15,6 +15,7 @@ from datasets import Dataset, load_from_disk
 
 from harness.compute.train.arguments import ScriptArguments, TrainingConfig, parse
 from harness.compute.train.rows import tokenise
+from harness.compute.train.rows.sources import Part
 from harness.errors import UserError
 from tests.support import shared_data
 from tests.tiny_model import make_tiny_dataset
@@ -82,7 +83,8 @@ def test_what_packs_together_does_not_depend_on_the_number_of_processes(
         argv[argv.index("--dataset_name") + 1] = str(folder)
         script, config = parse(argv)
         tokenizer = tokenise.load_tokenizer(script, config)
-        found.append(tokenise.prepare(load_from_disk(str(folder)), tokenizer, config).to_list())
+        parts = [Part("data", load_from_disk(str(folder)))]
+        found.append(tokenise.prepare(parts, tokenizer, config).to_list())
     assert found[0] == found[1]
 
 
