@@ -123,7 +123,7 @@ def numbers(array: Any, null: int = 0) -> Any:
 
     if not len(array):
         return np.zeros(0, np.int64)
-    width = np.dtype(f"i{array.type.bit_width // 8}")
+    width: Any = np.dtype(f"i{array.type.bit_width // 8}")
     values = np.frombuffer(array.buffers()[1], width)[array.offset : array.offset + len(array)]
     values = values.astype(np.int64)
     return np.where(valid_of(array), values, null) if array.null_count else values
