@@ -51,7 +51,7 @@ def test_a_missing_dataset_is_named_with_its_cure(tmp_path: Path) -> None:
     (found,) = errors(spec(tmp_path, dataset_name=str(tmp_path / "absent")), site(tmp_path))
     assert found.place == "train.dataset_name"
     assert "no such folder" in found.message
-    assert "save_to_disk" in found.cure
+    assert "data get ID" in found.cure and "data convert FILES" in found.cure
 
 
 def test_a_wrong_split_offers_the_real_ones(tmp_path: Path) -> None:
