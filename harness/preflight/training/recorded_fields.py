@@ -166,6 +166,10 @@ def _loading(train: TrainSpec) -> Iterator[Refused]:
 
 def _trainer(train: TrainSpec) -> Iterator[Refused]:
     sft = train.sft
+    if sft.get("auto_find_batch_size"):
+        text = "a batch that is found in the job has other steps and checkpoints than planned"
+        cure = "Set per_device_train_batch_size: check says whether it fits"
+        yield Refused("auto_find_batch_size", text, cure)
     if sft.get("padding_free") and not train.packing:
         cure = "Set packing: true, or leave padding_free out"
         yield Refused("padding_free", "without packing max_length would not hold", cure)

@@ -39,6 +39,7 @@ WRONG: list[tuple[str, dict[str, Any]]] = [
     ("dataloader_num_workers", {"dataloader_num_workers": -1}),
     ("torch_empty_cache_steps", {"torch_empty_cache_steps": 0}),
     ("padding_free", {"padding_free": True}),
+    ("auto_find_batch_size", {"auto_find_batch_size": True}),
     ("attn_implementation", {"attn_implementation": "flash_atention_2"}),
     ("model_init_kwargs", {"model_init_kwargs": {"attn_implementation": "sdp"}}),
 ]
