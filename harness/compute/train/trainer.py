@@ -26,6 +26,12 @@ from harness.runs.lease import Lease
 from harness.runs.paths import checkpoint_name
 from harness.runs.resume import BatchFacts
 
+_ENDED: list[object] = []
+"""Trainers that have ended, kept: taking apart a model of several CPU processes may hang for ever.
+
+torch 2.13: ~Reducer joins gloo's thread while it holds the GIL, for which that thread may wait.
+"""
+
 
 class CheckpointingTrainer(SFTTrainer):  # type: ignore[misc]
     """Marks each checkpoint once every rank has written its part, then says so.
@@ -56,6 +62,11 @@ class CheckpointingTrainer(SFTTrainer):  # type: ignore[misc]
         self._elements = trained_elements(self.model)
         self._adapter = hasattr(self.model, "peft_config")
         self._dtype = str(self.model.dtype).removeprefix("torch.")
+
+    def end(self) -> None:
+        """Trackers and the process group end; this stays, for the process is to end next."""
+        super().end()
+        _ENDED.append(self)
 
     def batch_facts(self) -> BatchFacts:
         """What a resumed run must have in common with this one."""
