@@ -72,7 +72,11 @@ def text_with(place: tuple[str, ...], value: str) -> str:
     data = json.loads(json.dumps(GOOD)) if kind == "spec" else {}
     target = data
     for key in keys[:-1]:
-        target = target.setdefault(key, {})
+        if isinstance(target.get(key), str):  # a dataset: its folder, or a list of entries
+            entry: dict[str, Any] = {"path": target[key]}
+            target[key], target = [entry], entry
+        else:
+            target = target.setdefault(key, {})
     target[keys[-1]] = "@"
     return json.dumps(data, indent=1).replace('"@"', value)
 
