@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import harness
@@ -50,6 +51,15 @@ def find_template(path: Path) -> Path:
 def needs(extra: str) -> str:
     """The command that installs what an extra asks for."""
     return f"pip install '{NAME}[{extra}]'"
+
+
+def is_installed(distribution: str) -> bool:
+    """Whether this environment has a distribution, as pip knows it; nothing is imported."""
+    try:
+        metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return False
+    return True
 
 
 def missing(error: ModuleNotFoundError) -> str | None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from harness import package
-from harness.package import copy_to, find_template, missing, needs
+from harness.package import copy_to, find_template, is_installed, missing, needs
 from tests.support import ROOT
 
 SHIPPED = ("templates", "jobs", "site.yaml")
@@ -142,3 +142,14 @@ def test_the_extras_that_messages_name_are_those_of_pyproject() -> None:
         for extras in re.findall(r"""needs\(["']([a-z,]+)["']\)""", file.read_text("utf-8")):
             named |= set(extras.split(","))
     assert named and named <= known
+
+
+def test_what_is_installed_is_told_by_its_metadata(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert not is_installed("made-up-package")
+    info = tmp_path / "made_up_package-1.0.dist-info" / "METADATA"
+    info.parent.mkdir()
+    info.write_text("Metadata-Version: 2.1\nName: made-up-package\nVersion: 1.0\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert is_installed("made-up-package")

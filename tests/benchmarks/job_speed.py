@@ -33,17 +33,22 @@ from tests.tiny_model import make_tiny_dataset, make_tiny_tokenizer
 WARM_UP = 20
 
 
-def make_model(folder: Path) -> Path:
-    """A Qwen3 of 6 million parameters: a step takes about as long as it takes to be measured."""
+def make_model(folder: Path, **shape: int) -> Path:
+    """A Qwen3 of 6 million parameters: a step takes about as long as it takes to be measured.
+
+    `shape`: fields of its configuration that are to be others.
+    """
     import torch
     from transformers import AutoTokenizer, Qwen3Config, Qwen3ForCausalLM
 
     tokenizer = AutoTokenizer.from_pretrained(make_tiny_tokenizer(folder))
     torch.manual_seed(0)
+    small = {"hidden_size": 256, "num_hidden_layers": 6, "num_attention_heads": 4,
+             "num_key_value_heads": 2, "head_dim": 64, "max_position_embeddings": 2048}  # fmt: skip
+    shape = small | shape
     config = Qwen3Config(
-        vocab_size=448, hidden_size=256, intermediate_size=768, num_hidden_layers=6,
-        num_attention_heads=4, num_key_value_heads=2, head_dim=64, tie_word_embeddings=True,
-        max_position_embeddings=2048, eos_token_id=tokenizer.eos_token_id,
+        vocab_size=448, intermediate_size=3 * shape["hidden_size"], tie_word_embeddings=True,
+        eos_token_id=tokenizer.eos_token_id, **shape,
     )  # fmt: skip
     Qwen3ForCausalLM(config).save_pretrained(folder)
     return folder

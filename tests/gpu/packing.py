@@ -68,22 +68,15 @@ def trainer(
 
 def make_model(folder: Path, cpu: bool) -> Path:
     """A Qwen3 of 180 million parameters, with the small tokenizer; on CPU a tiny one."""
-    import torch
-    from transformers import AutoTokenizer, Qwen3Config, Qwen3ForCausalLM
-
-    from tests.tiny_model import make_tiny_model, make_tiny_tokenizer
+    from tests.benchmarks.job_speed import make_model as make_qwen3
+    from tests.tiny_model import make_tiny_model
 
     if cpu:
         return make_tiny_model(folder, initializer_range=0.1)
-    tokenizer = AutoTokenizer.from_pretrained(make_tiny_tokenizer(folder))
-    torch.manual_seed(0)
-    config = Qwen3Config(
-        vocab_size=448, hidden_size=1024, intermediate_size=3072, num_hidden_layers=12,
-        num_attention_heads=16, num_key_value_heads=8, head_dim=128, tie_word_embeddings=True,
-        max_position_embeddings=4096, eos_token_id=tokenizer.eos_token_id,
+    return make_qwen3(
+        folder, hidden_size=1024, num_hidden_layers=12, num_attention_heads=16,
+        num_key_value_heads=8, head_dim=128, max_position_embeddings=4096,
     )  # fmt: skip
-    Qwen3ForCausalLM(config).save_pretrained(folder)
-    return folder
 
 
 def tokens_per_second(found: Any, warm_up: int) -> float:

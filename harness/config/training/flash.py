@@ -9,9 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from importlib import metadata
 
-from harness.package import needs
+from harness.package import is_installed, needs
 
 PREFIX = "flash_attention_"
 
@@ -64,15 +63,7 @@ def fastest(capability: int, there: Collection[int]) -> int | None:
 
 def installed() -> tuple[int, ...]:
     """Versions whose package is in this environment; nothing is imported."""
-    return tuple(version for version, flash in FLASH.items() if _is_installed(flash.distribution))
-
-
-def _is_installed(distribution: str) -> bool:
-    try:
-        metadata.version(distribution)
-    except metadata.PackageNotFoundError:
-        return False
-    return True
+    return tuple(version for version, flash in FLASH.items() if is_installed(flash.distribution))
 
 
 def explicit_version(implementation: str | None) -> int | None:

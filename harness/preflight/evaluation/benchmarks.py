@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from importlib import metadata
 from pathlib import Path
 
 from harness.benchmarks.prepare import is_prepared
@@ -12,7 +11,7 @@ from harness.config.evaluation import EvaluationSpec
 from harness.config.site import Site
 from harness.config.spec import Spec
 from harness.errors import nearest
-from harness.package import needs
+from harness.package import is_installed, needs
 from harness.preflight.findings import Finding, error, note, warning
 
 
@@ -119,17 +118,9 @@ def _check_packages(benchmarks: list[Benchmark], site: Site) -> list[Finding]:
             needs(extra),
         )
         for package, extra in reversed(list(wanted.items()))
-        if not _is_installed(package)
+        if not is_installed(package)
     }
     return [found[extra] for extra in sorted(found, reverse=True)]
-
-
-def _is_installed(distribution: str) -> bool:
-    try:
-        metadata.version(distribution)
-    except metadata.PackageNotFoundError:
-        return False
-    return True
 
 
 def _can_sandbox() -> bool:

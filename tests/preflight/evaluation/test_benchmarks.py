@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -146,10 +147,10 @@ def test_the_columns_are_those_that_the_metrics_have() -> None:
 def without(monkeypatch: pytest.MonkeyPatch, *absent: str) -> None:
     def version(name: str) -> str:
         if name in absent:
-            raise benchmarks.metadata.PackageNotFoundError(name)
+            raise metadata.PackageNotFoundError(name)
         return "1"
 
-    monkeypatch.setattr(benchmarks.metadata, "version", version)
+    monkeypatch.setattr(metadata, "version", version)
 
 
 def test_what_asks_and_grades_is_missed_before_it_queues_with_the_extra_that_has_it(
