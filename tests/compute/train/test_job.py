@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 import time
@@ -244,3 +245,18 @@ def test_a_killed_launcher_leaves_no_worker(inputs: Path, tmp_path: Path) -> Non
     assert survivors(attempt) == []
     assert state(paths)["state"] == "failed"
     assert "the launcher exited -9" in output
+
+
+def test_a_training_that_has_ended_takes_nothing_apart(inputs: Path, tmp_path: Path) -> None:
+    """Its destructors may wait for each other for ever (trainer.py, _ENDED)."""
+    torn = tmp_path / "torn"
+    (tmp_path / "sitecustomize.py").write_text(
+        "import atexit, os, sys\n"
+        f"atexit.register(lambda: print(*sys.orig_argv, file=open({str(torn)!r}, 'a')))\n"
+    )
+    paths = make_run(tmp_path, inputs, max_steps=1)
+    code, output = train(paths, PYTHONPATH=f"{tmp_path}:{os.environ.get('PYTHONPATH', '')}")
+    assert (code, state(paths)["state"]) == (0, "complete"), output
+    ended = torn.read_text()
+    assert "harness.compute.train.job" in ended
+    assert "-u -m harness.compute.train.sft" not in ended  # a worker, not its launcher
