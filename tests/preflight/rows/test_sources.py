@@ -107,7 +107,8 @@ def test_a_missing_folder_is_told_at_its_line_by_the_command(
     assert command("check", str(tmp_path / "s.yaml"), "--set-site", "scheduler=local") == 2
     told = "".join(capsys.readouterr())
     assert f"s.yaml:6: train.dataset_name.1: {tmp_path / 'dta'}: no such folder" in told
-    assert told.count("dta") == 1
+    # A slow machine is told beside it what is being checked.
+    assert sum("dta" in line for line in told.splitlines() if "checking:" not in line) == 1
 
 
 def test_a_sample_of_several_sets_has_each_by_its_share() -> None:
